@@ -1,0 +1,1 @@
+"""May this client do this? Credentials now; limits, bans and proxies later."""

@@ -1,0 +1,1 @@
+"""Operators and players: status, control, API and pages."""

@@ -1,0 +1,1 @@
+"""Mount to listener: the pump and the listeners it serves."""

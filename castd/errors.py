@@ -1,0 +1,35 @@
+"""What can go wrong, by who is at fault.
+
+A departing listener is none of these: leaving is a result with a reason code (castd.mount.listener.Goodbye), not an error.
+Anything unforeseen is a bug and shows its traceback, once, at the connection's edge.
+"""
+
+from __future__ import annotations
+
+
+class CastdError(Exception):
+    """Root of castd's own errors."""
+
+
+class ConfigError(CastdError):
+    """The operator's configuration cannot be used; the message names file, key, value and a remedy."""
+
+
+class ClientError(CastdError):
+    """The client asked for something it cannot have.
+
+    Args:
+        status: HTTP status code of the answer, 400-599.
+        reason: one sentence for the client and the log.
+        headers: more header fields for the answer, such as WWW-Authenticate or Retry-After.
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class FramingError(CastdError):
+    """The encoder's stream breaks a bound its format sets; the source is dropped with this message."""

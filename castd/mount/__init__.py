@@ -1,0 +1,1 @@
+"""The middle: a ring of bytes with a timeline of marks; knows no protocol."""

@@ -1,0 +1,1 @@
+"""What happened: snapshots of mounts, sources and listeners as plain values."""

@@ -1,7 +1,7 @@
 """What can go wrong, by who is at fault.
 
-A departing listener is none of these: leaving is a result with a reason code (castd.mount.listener.Goodbye), not an error.
-Anything unforeseen is a bug and shows its traceback, once, at the connection's edge.
+A departing listener is none of these: leaving is a result with a reason code (castd.mount.party.Goodbye), not an
+error. Anything unforeseen is a bug and shows its traceback, once, at the connection's edge.
 """
 
 from __future__ import annotations

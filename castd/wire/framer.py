@@ -112,9 +112,7 @@ class Opaque:
     tag_bytes = 0
 
     def feed(self, data: bytes) -> list[Run]:
-        return [
-            Run(data[at : at + RUN_BYTES], None, None, (Entry(0, 0.0),)) for at in range(0, len(data), RUN_BYTES)
-        ]
+        return [Run(data[at : at + RUN_BYTES], None, None, (Entry(0, 0.0),)) for at in range(0, len(data), RUN_BYTES)]
 
     def finish(self) -> list[Run]:
         return []

@@ -1,0 +1,90 @@
+"""May this client do this? One function in front of every route."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from castd.access.secrets import verify
+from castd.errors import ClientError
+from castd.http.routes import Need
+
+if TYPE_CHECKING:
+    from castd.access.secrets import Secrets
+    from castd.config import Config
+    from castd.http.messages import Request
+    from castd.http.routes import Route
+
+CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8"'),)
+"""Icecast's realm (capture C10). libshout's clients send no credentials until they have seen a challenge."""
+
+
+class Gate:
+    """Knows the credentials and what each opens."""
+
+    def __init__(self, config: Config, secrets: Secrets) -> None:
+        self._config = config
+        self._secrets = secrets
+
+    def authorise(self, route: Route, request: Request, mount: str) -> str:
+        """Let a request pass or not.
+
+        Args:
+            route: what it asks for.
+            mount: the mount it is about, "" if it is about none.
+
+        Returns:
+            The name of the user, "" for the public.
+
+        Raises:
+            ClientError: 401 with a challenge; 403 if a browser sends it from another site.
+        """
+        if route.need is Need.NOTHING:
+            return ""
+        if route.changes:
+            _refuse_cross_site(request)
+        scheme, _, credentials = request.header("authorization").partition(" ")
+        if not scheme:
+            raise ClientError(401, "You need to authenticate", CHALLENGE)
+        granted = ""
+        if scheme.lower() == "basic":
+            granted = self._basic(route.need, *_decode_basic(credentials), mount)
+        elif scheme.lower() == "bearer" and verify(credentials.strip(), self._secrets.admin_token):
+            granted = "" if route.need is Need.SOURCE else self._config.auth.admin_user
+        if not granted:
+            raise ClientError(401, "wrong user or password", CHALLENGE)
+        return granted
+
+    def _basic(self, need: Need, user: str, password: str, mount: str) -> str:
+        """The user if these credentials satisfy `need`, else ""; every comparison is made whatever the others say."""
+        settings, auth = self._config.mount(mount or "/"), self._config.auth
+        is_source = verify(user, settings.source_user) & verify(
+            password, settings.source_password or self._secrets.source_password
+        )
+        is_admin = verify(user, auth.admin_user) & verify(password, self._secrets.admin_password)
+        if need is Need.SOURCE or (need is Need.STEER and not is_admin):
+            return user if is_source and mount else ""
+        return user if is_admin else ""
+
+
+def _decode_basic(credentials: str) -> tuple[str, str]:
+    """User and password of a Basic header (RFC 7617); both empty if it is broken, which nothing accepts."""
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return "", ""
+    user, _, password = decoded.decode("utf-8", "surrogateescape").partition(":")
+    return user, password
+
+
+def _refuse_cross_site(request: Request) -> None:
+    """A browser adds remembered credentials to requests other sites make it send; encoders send neither header.
+
+    Raises:
+        ClientError: 403.
+    """
+    origin, host = request.header("origin"), request.header("host")
+    if request.header("sec-fetch-site") in ("cross-site", "same-site") or (origin and urlsplit(origin).netloc != host):
+        raise ClientError(403, "refused: a page of another site asked for this")

@@ -1,0 +1,127 @@
+"""Icecast's admin endpoints that change things, and the lists operators decide by: metadata, listclients, kills.
+
+Answers and errors are in Icecast's form and words (captures D22-D55); what differs is noted at each.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+from castd.admin.status import xml_response
+from castd.errors import ClientError
+from castd.http.messages import Response, decode_text
+from castd.mount.party import Goodbye
+from castd.stats.snapshot import listener_facts
+from castd.wire.text import one_line
+
+if TYPE_CHECKING:
+    from castd.http.connection import Exchange
+    from castd.http.messages import Request
+    from castd.http.routes import Call
+    from castd.mount.mount import Mount
+    from castd.mount.registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+class IcecastAdmin:
+    """The handlers of /admin/metadata, listclients, killsource and killclient."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def metadata(self, exchange: Exchange, call: Call) -> Response:
+        """GET /admin/metadata?mount=/x&mode=updinfo&song=... or artist=, title=; also album=, url=, charset=.
+
+        `song` alone is the whole title, and clears an artist set before (quirk 51); on an Ogg mount the title shows in
+        JSON and events, the stream itself is not rewritten.
+        """
+        request, mount = exchange.request, self._mount(call)
+        mode = _required(request, "mode")
+        if mode != "updinfo":
+            return _answer("Unknown mode", success=False)
+        song, artist, title = (_text(request, name) for name in ("song", "artist", "title"))
+        if song is None and title is None and artist is None:
+            return _answer("Metadata update successful")
+        text = song if song is not None and title is None else " - ".join(part for part in (artist, title) if part)
+        album, url = _text(request, "album"), _text(request, "url")
+        mount.set_title(text, artist=artist or None, title=title or None, album=album or None, url=url or "")
+        log.info("%s: title set by %s from %s: %s", mount.name, call.user, request.address, text)
+        return _answer("Metadata update successful")
+
+    async def listclients(self, exchange: Exchange, call: Call) -> Response:
+        """GET /admin/listclients?mount=/x: for the admin only, since it shows addresses."""
+        mount = self._mount(call)
+        root = ElementTree.Element("icestats")
+        source = ElementTree.SubElement(root, "source", mount=mount.name)
+        ElementTree.SubElement(source, "Listeners").text = str(len(mount.listeners))
+        for listener in mount.listeners.values():
+            facts = listener_facts(mount, listener)
+            element = ElementTree.SubElement(source, "listener")
+            for name, value in (
+                ("IP", facts.address),
+                ("UserAgent", facts.agent),
+                ("Connected", int(facts.connected_seconds)),
+                ("ID", facts.id),
+            ):
+                ElementTree.SubElement(element, name).text = str(value)
+        return xml_response(root)
+
+    async def killsource(self, exchange: Exchange, call: Call) -> Response:
+        """GET or POST /admin/killsource?mount=/x: by the admin or the mount's own source."""
+        mount = self._mount(call)
+        source = mount.source
+        if source is None:
+            raise ClientError(400, "Source does not exist")
+        log.warning("%s: source %d kicked by %s from %s", mount.name, source.id, call.user, exchange.request.address)
+        source.end(Goodbye.KICKED)
+        return _answer("Source Removed")
+
+    async def killclient(self, exchange: Exchange, call: Call) -> Response:
+        """GET or POST /admin/killclient?mount=/x&id=N."""
+        mount = self._mount(call)
+        listener_id = _required(exchange.request, "id")
+        listener = mount.listeners.get(int(listener_id)) if _is_id(listener_id) else None
+        if listener is None:
+            return _answer(f"Client {listener_id} not found", success=False)
+        log.warning("%s: listener %s kicked by %s", mount.name, listener_id, call.user)
+        listener.end(Goodbye.KICKED)
+        return _answer(f"Client {listener_id} removed")
+
+    async def unknown(self, exchange: Exchange, call: Call) -> Response:
+        """Anything else under /admin/."""
+        raise ClientError(400, "Unrecognised command")
+
+    def _mount(self, call: Call) -> Mount:
+        if not call.mount:
+            raise ClientError(400, "Unknown admin request")
+        mount = self._registry.get(call.mount)
+        if mount is None:
+            raise ClientError(400, "Source does not exist")
+        return mount
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16
+
+
+def _required(request: Request, name: str) -> str:
+    value = request.argument(name)
+    if value is None:
+        raise ClientError(400, "Missing parameter")
+    return one_line(value)
+
+
+def _text(request: Request, name: str) -> str | None:
+    """An argument in the charset the client named: UTF-8 first, whatever it named (quirk 50)."""
+    value = request.query.get(name)
+    return None if value is None else one_line(decode_text(value, request.argument("charset")))
+
+
+def _answer(message: str, *, success: bool = True) -> Response:
+    root = ElementTree.Element("iceresponse")
+    ElementTree.SubElement(root, "message").text = message
+    ElementTree.SubElement(root, "return").text = str(int(success))
+    return xml_response(root)

@@ -1,0 +1,166 @@
+"""Builds the parts, owns their tasks, and knows the order in which they start and stop.
+
+Three nurseries: services (pump, poller, janitor) around connections around accept loops. Stopping ends the innermost,
+brings every listener to the live end within a deadline, and then ends the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd import sockets
+from castd.access.authorise import Gate
+from castd.admin.api import Api
+from castd.admin.control import IcecastAdmin
+from castd.admin.pages import Pages
+from castd.admin.status import IcecastStatus
+from castd.delivery.icecast import Icecast as Listeners
+from castd.delivery.poller import Poller
+from castd.delivery.pump import Pump
+from castd.front import FrontDoor
+from castd.http.routes import Need, Route, Router
+from castd.ingest.icecast import Icecast as Sources
+from castd.mount.mount import Clock
+from castd.mount.party import Goodbye
+from castd.mount.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.access.secrets import Secrets
+    from castd.config import Config
+
+log = logging.getLogger(__name__)
+
+JANITOR_SECONDS = 1.0
+"""How often mounts are looked for whose source stayed away."""
+
+
+class Server:
+    """All parts of one server, not running yet."""
+
+    def __init__(self, config: Config, secrets: Secrets) -> None:
+        self.config = config
+        self.registry = Registry(config, Clock(monotonic=trio.current_time, wall=time.time))
+        self.poller = Poller()
+        self.pump = Pump(config.delivery, self.poller)
+        self.router = Router(self._routes())
+        self.front = FrontDoor(config, self.registry, self.router, Gate(config, secrets))
+
+    def _routes(self) -> list[Route]:
+        """The whole table, in order of precedence: the last row takes every path the others did not."""
+        pages, api = Pages(), Api(self.config, self.registry)
+        status, admin = IcecastStatus(self.config, self.registry), IcecastAdmin(self.registry)
+        listeners = Listeners(self.config, self.registry, self.pump)
+        sources = Sources(self.config, self.registry)
+        read, act = ("GET", "HEAD"), ("GET", "POST")
+        return [
+            Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
+            Route(read, "/", Need.NOTHING, pages.index),
+            Route(read, "/static/{file}", Need.NOTHING, pages.static),
+            Route(read, "/favicon.ico", Need.NOTHING, pages.favicon),
+            Route(read, "/healthz", Need.NOTHING, pages.health),
+            Route(read, "/status-json.xsl", Need.NOTHING, status.json),
+            Route(read, "/api/v1/status", Need.NOTHING, api.status),
+            Route(read, "/api/v1/mounts", Need.NOTHING, api.mounts),
+            Route(read, "/api/v1/mounts/{name}", Need.NOTHING, api.mount),
+            Route(read, "/api/v1/admin/stats", Need.ADMIN, api.stats),
+            Route(read, "/api/v1/admin/sources", Need.ADMIN, api.sources),
+            Route(read, "/api/v1/admin/listeners", Need.ADMIN, api.listeners),
+            Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
+            Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
+            Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
+            Route(read, "/admin/stats", Need.ADMIN, status.xml),
+            Route(read, "/admin/stats.xml", Need.ADMIN, status.xml),
+            Route(read, "/admin/listclients", Need.ADMIN, admin.listclients),
+            Route(act, "/admin/metadata", Need.STEER, admin.metadata, changes=True),
+            Route(act, "/admin/killsource", Need.STEER, admin.killsource, changes=True),
+            Route(act, "/admin/killclient", Need.ADMIN, admin.killclient, changes=True),
+            Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
+            Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, api.unknown),
+            Route(read, "*", Need.NOTHING, listeners.listen),
+            Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
+        ]
+
+    async def run(self, ready: Callable[[list[str]], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second one ends at once.
+
+        Args:
+            ready: called with the base URLs once all sockets are bound.
+
+        Raises:
+            ConfigError: an address cannot be bound.
+        """
+        listeners = await sockets.open_listeners(self.config.listen)
+        stop = trio.Event()
+        async with trio.open_nursery() as services:
+            services.start_soon(self.poller.run)
+            services.start_soon(self.pump.run)
+            services.start_soon(self._tidy)
+            await services.start(_watch_signals, stop, services.cancel_scope)
+            async with trio.open_nursery() as connections:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self.front.accept, listener, connections)
+                    ready([self._url(listener) for listener in listeners])
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    listener.socket.close()
+                await self._drain()
+                connections.cancel_scope.cancel()
+            services.cancel_scope.cancel()
+        for mount in list(self.registry.mounts.values()):
+            mount.close(Goodbye.DRAINED)
+        self.poller.close()
+
+    async def _drain(self) -> None:
+        """Take no more from sources, give listeners what is left."""
+        mounts = list(self.registry.mounts.values())
+        log.info("stopping: %d sources, %d listeners", self.registry.sources, self.registry.listeners)
+        for mount in mounts:
+            for source in list(mount.sources):
+                source.end(Goodbye.DRAINED)
+        with trio.move_on_after(self.config.limits.drain_seconds) as deadline:
+            await self.pump.drain()
+        if deadline.cancelled_caught:
+            log.warning("%d listeners were still behind after %g s", self.registry.listeners,
+                        self.config.limits.drain_seconds)  # fmt: skip
+        for mount in mounts:
+            for listener in list(mount.listeners.values()):
+                listener.end(Goodbye.DRAINED)
+
+    async def _tidy(self) -> None:
+        while True:
+            await trio.sleep(JANITOR_SECONDS)
+            for mount in self.registry.reap():
+                log.info("%s: closed, its source did not return", mount.name)
+
+    def _url(self, listener: trio.SocketListener) -> str:
+        host, port = listener.socket.getsockname()[:2]
+        if host in ("::", "0.0.0.0"):
+            host = self.config.server.hostname
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def run(config: Config, secrets: Secrets, ready: Callable[[list[str]], None]) -> None:
+    """The server, from start to stop; see Server.run."""
+    await Server(config, secrets).run(ready)
+
+
+async def _watch_signals(
+    stop: trio.Event, everything: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                log.warning("%s again: ending at once", signal.Signals(number).name)
+                everything.cancel()
+            log.info("%s: stopping", signal.Signals(number).name)
+            stop.set()

@@ -1,0 +1,201 @@
+"""The command line: castd run, castd check.
+
+Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
+traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from castd import __version__
+from castd.config import Config, load
+from castd.errors import ConfigError
+from castd.log import set_up as set_up_log
+
+if TYPE_CHECKING:
+    from castd.access.secrets import Secrets
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONFIG = Path("/etc/castd/castd.toml")
+"""Read if it exists and no other is named."""
+
+SPARE_DESCRIPTORS = 100
+"""Beyond one for each listener: sources, the status page, connections that are still asking, castd's own."""
+
+OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+
+EXAMPLE_MOUNT = "/live"
+
+ADDRESSES = """\
+castd {version} is ready.
+
+  page     {url}/
+  status   {url}/status-json.xsl
+"""
+
+FIRST_STEPS = """
+  Send music:
+    ffmpeg -re -i song.mp3 -c copy -content_type audio/mpeg -f mp3 icecast://{user}:{password}@{address}{mount}
+  Listen:
+    {url}{mount}
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: without the program's name; None means the process's own.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return UNUSABLE
+    set_up_log(arguments.log_format, arguments.log_level)
+    path = arguments.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    code = OK
+    # The server's errors arrive in groups, one for each nursery they crossed; except* takes them out of any depth.
+    try:
+        config = load(path, os.environ)
+        if arguments.command == "check":
+            _say(_summary(path, config))
+        else:
+            _run(config)
+    except* ConfigError as group:
+        code = UNUSABLE
+        for error in _leaves(group):
+            print(f"castd: {error}".replace("\n", "\ncastd: "), file=sys.stderr)
+    except* KeyboardInterrupt:
+        code = INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="castd", description="A live-audio streaming server, compatible with Icecast.")
+    parser.add_argument("--version", action="version", version=f"castd {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"configuration; without it {DEFAULT_CONFIG} if that exists, else the defaults",
+    )
+    common.add_argument(
+        "--log-format",
+        choices=("auto", "json", "plain"),
+        default="auto",
+        help="of the log on standard error; auto: readable on a terminal, else plain (default: %(default)s)",
+    )
+    common.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="the least level logged (default: %(default)s)",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in (("run", "start the server"), ("check", "say whether a configuration can be used, and end")):
+        commands.add_parser(name, parents=[common], help=text, description=f"{text.capitalize()}.")
+    return parser
+
+
+def _run(config: Config) -> None:
+    # Here rather than above: they take half a second that `castd check` does not need.
+    import trio
+
+    from castd import app
+    from castd.access import secrets
+
+    if os.geteuid() == 0:
+        log.warning("running as root, which castd never needs: ports below 1024 take CAP_NET_BIND_SERVICE only")
+    _raise_descriptor_limit(config.limits.max_listeners)
+    resolved = secrets.resolve(config.auth, Path(config.server.state_dir))
+    trio.run(app.run, config, resolved, partial(_announce, config, resolved))
+
+
+def _raise_descriptor_limit(max_listeners: int) -> None:
+    """Take all the file descriptors the system allows, one of which each connection needs, and say whether they do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # "unlimited" may be more than the kernel takes
+        log.warning("cannot raise the limit of open files from %d: %s", soft, error)
+        hard = soft
+    if hard == resource.RLIM_INFINITY or hard >= max_listeners + SPARE_DESCRIPTORS:
+        log.info("open files: at most %s, enough for limits.max_listeners = %d", _files(hard), max_listeners)
+    else:
+        log.warning(
+            "open files: at most %d, so about %d listeners and not limits.max_listeners = %d; raise LimitNOFILE or ulimit -n",
+            hard,
+            max(0, hard - SPARE_DESCRIPTORS),
+            max_listeners,
+        )
+
+
+def _files(limit: int) -> str:
+    return "any number" if limit == resource.RLIM_INFINITY else str(limit)
+
+
+def _announce(config: Config, secrets: Secrets, urls: list[str]) -> None:
+    """Tell the operator where the server is and, when secrets are new, what they are and how to begin.
+
+    Args:
+        urls: base URLs of all listening sockets, such as "http://localhost:8000".
+    """
+    url = urls[0]
+    text = ADDRESSES.format(version=__version__, url=url)
+    text += "".join(f"  also at  {other}/\n" for other in urls[1:])
+    if secrets.generated:
+        text += f"\n  New, shown this once and kept in {config.server.state_dir}:\n"
+        users = {"source_password": f"{config.auth.source_user} / ", "admin_password": f"{config.auth.admin_user} / "}
+        for name in sorted(secrets.generated):
+            text += f"    {name:<16} {users.get(name, '')}{getattr(secrets, name)}\n"
+        mount = config.mount(EXAMPLE_MOUNT)
+        known = "source_password" in secrets.generated and not mount.source_password
+        text += FIRST_STEPS.format(
+            user=quote(mount.source_user, safe=""),
+            password=quote(secrets.source_password, safe="") if known else "PASSWORD",
+            address=url.partition("://")[2],
+            mount=EXAMPLE_MOUNT,
+            url=url,
+        )
+    else:
+        text += "\n  Passwords and token:\n"
+        for name in ("source_password", "admin_password", "admin_token"):
+            text += f"    {name:<16} {_whereabouts(config, name)}\n"
+    _say(text)
+
+
+def _whereabouts(config: Config, name: str) -> str:
+    if file := getattr(config.auth, f"{name}_file"):
+        return f"in {file}"
+    return "configured" if getattr(config.auth, name) else f"in {Path(config.server.state_dir) / name}"
+
+
+def _summary(path: Path | None, config: Config) -> str:
+    addresses = ", ".join(f"{each.host or 'every address'} port {each.port or 'any'}" for each in config.listen)
+    mounts = ", ".join(name for name in config.mounts if name != "default") or "none of their own"
+    return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    for mounts {mounts}; all others alike\n"
+
+
+def _say(text: str) -> None:
+    """Print for the operator; a server does not end because nobody reads."""
+    try:
+        print(text, end="", flush=True)
+    except (OSError, ValueError) as error:
+        log.warning("cannot write to standard output: %s", error)

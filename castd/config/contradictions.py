@@ -1,0 +1,84 @@
+"""Values that are fine alone and cannot work together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass, fields
+from typing import Any
+
+from castd.config.model import Config, Delivery
+from castd.config.problems import Problems, dotted
+from castd.config.schema import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Two keys of a mount's pace and what must hold between them.
+
+    Attributes:
+        key: the one the message is about.
+        other: the one it depends on.
+        words: completes "must be ... other".
+        holds: of the values of key and other.
+    """
+
+    key: str
+    other: str
+    words: str
+    holds: Callable[[float, float], bool]
+
+
+RELATIONS = (
+    Relation("burst_seconds", "ring_seconds", "at most", lambda burst, ring: burst <= ring),
+    Relation("lag_seconds", "ring_seconds", "less than", lambda lag, ring: lag < ring),
+    # A listener begins a burst behind the live end: with less lag than that each one would be late from the start.
+    Relation("lag_seconds", "burst_seconds", "more than", lambda lag, burst: lag > burst),
+    Relation(
+        "send_interval_min_seconds",
+        "send_interval_max_seconds",
+        "at most",
+        lambda shortest, longest: shortest <= longest,
+    ),
+    # Otherwise one late send empties the player's buffer.
+    Relation(
+        "send_interval_max_seconds",
+        "burst_seconds",
+        "at most half of",
+        lambda wait, burst: burst == 0 or wait <= burst / 2,
+    ),
+)
+
+
+def check(config: Config, source: object, problems: Problems) -> None:
+    """Note each contradiction, in the section that brings it about.
+
+    Args:
+        config: whole, keys without a usable value at their defaults.
+        source: the file, or "environment", for the messages.
+        problems: receives the contradictions; relations of its failed keys are left out.
+    """
+    values = {key.name: getattr(config.delivery, key.name) for key in fields(Delivery)}
+    origin = dict.fromkeys(values, "delivery")
+    for line in _contradictions("delivery", values, origin, problems.failed):
+        problems.add(source, line)
+    default = config.mounts.get("default", {})
+    values, origin = {**values, **default}, origin | dict.fromkeys(default, "mounts.default")
+    for name, own in config.mounts.items():
+        section = dotted("mounts", name)
+        for line in _contradictions(section, {**values, **own}, origin | dict.fromkeys(own, section), problems.failed):
+            problems.add(source, line)
+
+
+def _contradictions(
+    section: str, values: Mapping[str, Any], origin: Mapping[str, str], failed: Set[str]
+) -> Iterator[str]:
+    """What this section breaks by a value of its own: inherited contradictions are told where they come from."""
+    for relation in RELATIONS:
+        pair = (relation.key, relation.other)
+        mine = [key for key in pair if origin[key] == section]
+        if mine and not failed & set(pair) and not relation.holds(*(values[key] for key in pair)):
+            key, other = (
+                f"{section}.{key} = {shown(values[key])}" + ("" if key in mine else f" (from {origin[key]})")
+                for key in pair
+            )
+            yield f"{key}: must be {relation.words} {other}"

@@ -1,0 +1,190 @@
+"""The configuration as values: a frozen dataclass for each section of castd.toml, defaults and rules beside the fields.
+
+etc/castd.toml explains every key to operators; here stand its type, its default and what it may be. Each part of castd
+receives only its own section. `Config()` is a valid configuration made of defaults, so tests need no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal
+
+from castd.config.rules import ADDRESS, MOUNT_USER, NAME, PATH, SECRET, TEXT, USER, between
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """[server]: who this server is and where it keeps its state.
+
+    Attributes:
+        hostname: the name listeners reach it by, without port.
+        location: where it stands, for the status page.
+        admin_contact: mail address or URL for the status page.
+        state_dir: absolute directory of generated secrets; load() always fills it in, only a bare Server() has "".
+    """
+
+    hostname: Annotated[str, NAME] = "localhost"
+    location: Annotated[str, TEXT] = "Earth"
+    admin_contact: Annotated[str, TEXT] = "icemaster@localhost"
+    state_dir: Annotated[str, PATH] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """[[listen]]: one address to accept connections on.
+
+    Attributes:
+        host: IP address or name; "" means every address, IPv4 and IPv6.
+        port: TCP port; 0 means any free one.
+    """
+
+    host: Annotated[str, ADDRESS] = ""
+    port: Annotated[int, between(0, 65535)] = 8000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """[auth]: the server's own users. An empty secret is generated once: ask castd.access.secrets, not this.
+
+    Attributes:
+        source_user, source_password: what encoders sign in with, where their mount has none of its own.
+        admin_user, admin_password: what operators sign in with.
+        admin_token: bearer token for programs that use the API.
+        source_password_file, admin_password_file, admin_token_file: where load() read that secret; "" if it did not.
+    """
+
+    source_user: Annotated[str, USER] = "source"
+    source_password: Annotated[str, SECRET] = field(default="", repr=False)
+    source_password_file: Annotated[str, PATH] = ""
+    admin_user: Annotated[str, USER] = "admin"
+    admin_password: Annotated[str, SECRET] = field(default="", repr=False)
+    admin_password_file: Annotated[str, PATH] = ""
+    admin_token: Annotated[str, SECRET] = field(default="", repr=False)
+    admin_token_file: Annotated[str, PATH] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """[limits]: how much strangers may ask of the server.
+
+    Attributes:
+        max_listeners: of all mounts together.
+        max_sources: of all mounts together.
+        max_connections_per_address: at once from one client address; 0 means no limit.
+        max_unread_heads: connections at once whose request head is not complete.
+        header_bytes: of one request head.
+        header_count: header fields of one request head.
+        header_timeout_seconds: for a whole request head to arrive.
+        reply_timeout_seconds: for a client to take a whole reply that is not a stream.
+        source_timeout_seconds: a source that sends nothing for so long is dropped.
+        peer_timeout_seconds: a peer that acknowledges nothing for so long is dropped.
+        drain_seconds: for listeners to receive what is left when the server stops.
+    """
+
+    max_listeners: Annotated[int, between(1, 10_000_000)] = 20_000
+    max_sources: Annotated[int, between(1, 1_000_000)] = 100
+    max_connections_per_address: Annotated[int, between(0, 10_000_000)] = 0
+    max_unread_heads: Annotated[int, between(1, 10_000_000)] = 1000
+    header_bytes: Annotated[int, between(1024, MIB, "bytes")] = 16_384
+    header_count: Annotated[int, between(10, 10_000)] = 100
+    header_timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 15.0
+    reply_timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 15.0
+    source_timeout_seconds: Annotated[float, between(0.1, 3600, "seconds")] = 10.0
+    peer_timeout_seconds: Annotated[float, between(1, 3600, "seconds")] = 30.0
+    drain_seconds: Annotated[float, between(0, 3600, "seconds")] = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What [delivery] sets for every mount and a mount may set for itself.
+
+    Attributes:
+        burst_seconds: of audio given to a new listener at once; 0 means none.
+        ring_seconds: of audio kept for listeners that fall behind.
+        ring_bytes: upper bound of one mount's ring; it holds the largest Ogg page (65,307 bytes) at least.
+        send_interval_max_seconds: the longest a listener waits between two sends.
+        lag_seconds: a listener this far behind is acted on.
+        lag_policy: "jump" moves it forward to the live end, "drop" closes it.
+        linger_seconds: listeners wait so long for a source that was lost.
+        icy_metaint: bytes of audio between two ICY metadata blocks.
+    """
+
+    burst_seconds: Annotated[float, between(0, 300, "seconds")] = 4.0
+    ring_seconds: Annotated[float, between(1, 86_400, "seconds")] = 60.0
+    ring_bytes: Annotated[int, between(65_536, 65_536 * MIB, "bytes")] = 16 * MIB
+    send_interval_max_seconds: Annotated[float, between(0.001, 10, "seconds")] = 1.0
+    lag_seconds: Annotated[float, between(0.1, 86_400, "seconds")] = 20.0
+    lag_policy: Literal["jump", "drop"] = "jump"
+    linger_seconds: Annotated[float, between(0, 86_400, "seconds")] = 30.0
+    icy_metaint: Annotated[int, between(256, MIB, "bytes")] = 16_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery(Pace):
+    """[delivery]: how audio reaches listeners.
+
+    Attributes:
+        send_interval_min_seconds: between two sends to a listener while there are few of them.
+        send_buffer_bytes: of the kernel's send buffer for one listener.
+    """
+
+    send_interval_min_seconds: Annotated[float, between(0.001, 10, "seconds")] = 0.05
+    send_buffer_bytes: Annotated[int, between(4096, 16 * MIB, "bytes")] = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountSettings(Pace):
+    """[mounts.default] or [mounts."/name"], resolved by Config.mount: nothing is unset but `public`.
+
+    Attributes:
+        name, description, genre, url: what listeners are told; "" means what the source says.
+        public: whether directories may list the mount; None means what the source says.
+        hidden: left out of the public status pages.
+        max_listeners: of this mount; 0 means only the server's limit.
+        source_user: what encoders of this mount sign in with.
+        source_password: likewise; "" means the server's, which castd.access.secrets knows.
+        source_password_file: where load() read the password; "" if it did not.
+    """
+
+    name: Annotated[str, TEXT] = ""
+    description: Annotated[str, TEXT] = ""
+    genre: Annotated[str, TEXT] = ""
+    url: Annotated[str, TEXT] = ""
+    public: bool | None = None
+    hidden: bool = False
+    max_listeners: Annotated[int, between(0, 10_000_000)] = 0
+    source_user: Annotated[str, MOUNT_USER] = ""
+    source_password: Annotated[str, SECRET] = field(default="", repr=False)
+    source_password_file: Annotated[str, PATH] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole castd.toml.
+
+    Attributes:
+        mounts: what each mount sets for itself, as MountSettings' fields, by normalised name; "default" is for all.
+            Ask mount() instead. Not in repr, since it holds passwords.
+    """
+
+    server: Server = Server()
+    listen: tuple[Listen, ...] = (Listen(),)
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    delivery: Delivery = Delivery()
+    mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    def mount(self, name: str) -> MountSettings:
+        """The settings of one mount: its own over [mounts.default] over [delivery] and [auth].
+
+        Args:
+            name: normalised, such as "/live" (castd.config.names.mount_name); any name has settings.
+        """
+        values = {key.name: getattr(self.delivery, key.name) for key in fields(Pace)}
+        values.update(self.mounts.get("default", {}))
+        values.update(self.mounts.get(name, {}))
+        values["source_user"] = values.get("source_user") or self.auth.source_user
+        return MountSettings(**values)

@@ -1,0 +1,80 @@
+"""What one value of the configuration may be: each rule tests a value and says in words what it allows.
+
+A rule stands beside its field as `Annotated[type, rule]` in castd.config.model; castd.config.schema applies it once the
+type itself is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*(%[\w.-]+)?")
+"""A host name, an IPv4 or an IPv6 address, told apart later by the resolver: no brackets, no port, no scheme."""
+
+WELL_KNOWN_PASSWORDS = frozenset({"hackme", "changeme"})
+"""What Icecast's example files ship with and scanners try first; never a password here, configured or given."""
+
+MAX_TEXT = 1000
+"""Characters of one text: several become one response header field, and clients limit a whole head to 8 KB or so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value may be, beyond its type.
+
+    Attributes:
+        allowed: completes the sentence "must be ..."; with the unit.
+        holds: whether a value of the right type is allowed.
+        secret: the value never appears in a message, and a file may hold it instead (the key with _file added).
+    """
+
+    allowed: str
+    holds: Callable[[Any], bool]
+    secret: bool = False
+
+
+def between(low: float, high: float, unit: str = "") -> Rule:
+    """A number from low to high, both included; the unit, such as "seconds", is for the message."""
+    # Also refuses nan and inf, which TOML allows.
+    return Rule(f"{low:,} to {high:,} {unit}".rstrip(), lambda number: low <= number <= high)
+
+
+def _printable(text: str) -> bool:
+    # Control characters would end a header field or a log line early; lone surrogates cannot be sent at all.
+    return len(text) <= MAX_TEXT and text.isprintable()
+
+
+TEXT = Rule(f"text of at most {MAX_TEXT} characters without line breaks or control characters", _printable)
+
+NAME = Rule(
+    "a host name without port or scheme, such as radio.example.org",
+    lambda text: len(text) <= 253 and HOST.fullmatch(text) is not None,
+)
+
+ADDRESS = Rule(
+    'an IP address or host name without brackets or port, or "" for every address',
+    lambda text: text == "" or (len(text) <= 253 and HOST.fullmatch(text) is not None),
+)
+
+USER = Rule(
+    'a user name of 1 to 100 characters without ":" or control characters',
+    # HTTP Basic credentials end the user at the first colon (RFC 7617 §2).
+    lambda text: 0 < len(text) <= 100 and ":" not in text and text.isprintable(),
+)
+
+MOUNT_USER = Rule(
+    f'{USER.allowed}, or "" for the server\'s',
+    lambda text: text == "" or USER.holds(text),
+)
+
+SECRET = Rule(
+    f"text of at most {MAX_TEXT} characters without line breaks or control characters, and not "
+    + " or ".join(f'"{word}"' for word in sorted(WELL_KNOWN_PASSWORDS)),
+    lambda text: _printable(text) and text.strip().lower() not in WELL_KNOWN_PASSWORDS,
+    secret=True,
+)
+
+PATH = Rule("a path of at most 4,096 characters", lambda text: len(text) <= 4096 and "\0" not in text)

@@ -1,0 +1,181 @@
+"""Listeners over HTTP: the reply Icecast gives, and the hand-over to the pump.
+
+The reply is HTTP/1.0, ended by closing, never chunked: that is what every player, car radio and proxy takes (quirks
+35-41). `icy-*` fields have no space after the colon, as Icecast writes them and old players expect them.
+"""
+
+from __future__ import annotations
+
+import logging
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from castd import sockets
+from castd.delivery.listener import Listener
+from castd.errors import ClientError
+from castd.http.connection import SERVER
+from castd.http.messages import Response
+from castd.stats.snapshot import mount_facts
+
+if TYPE_CHECKING:
+    from castd.config import Config
+    from castd.delivery.pump import Pump
+    from castd.http.connection import Exchange
+    from castd.http.messages import Request
+    from castd.http.routes import Call
+    from castd.mount.mount import Mount
+    from castd.mount.registry import Registry
+
+log = logging.getLogger(__name__)
+
+CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
+    ("Access-Control-Allow-Headers", "Icy-MetaData, Range, Accept, Content-Type, Cache-Control"),
+    (
+        "Access-Control-Expose-Headers",
+        "icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-pub, icy-url, ice-audio-info, Content-Range",
+    ),
+    ("Access-Control-Max-Age", "86400"),
+)
+"""What a page of another site needs to play a mount and to read its titles (quirk 41)."""
+
+_NO_CACHE = (
+    ("Cache-Control", "no-cache, no-store"),
+    ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT"),
+    ("Pragma", "no-cache"),
+)
+
+ICY_FORMATS = ("mpeg", "aac")
+"""Formats players look for ICY blocks in."""
+
+PROBE_LENGTH = 1_073_741_824
+"""The length iOS is told at its two-byte probe (capture K06): it asks for all of a file of known length next."""
+
+
+class Icecast:
+    """The handlers of GET, HEAD and OPTIONS on a mount."""
+
+    def __init__(self, config: Config, registry: Registry, pump: Pump) -> None:
+        self._config = config
+        self._registry = registry
+        self._pump = pump
+
+    async def listen(self, exchange: Exchange, call: Call) -> Response | None:
+        """Answer a listener and hand it to the pump.
+
+        Raises:
+            ClientError: 404: no such mount; 403: full.
+        """
+        request = exchange.request
+        mount = self._registry.get(call.mount)
+        if mount is None or mount.description is None:
+            raise ClientError(404, "The file you requested could not be found")
+        if request.method == "HEAD":
+            await exchange.send_raw(_head(mount, self._metaint(request, mount)))
+            return None
+        if _is_probe(request):
+            return _answer_probe(mount)
+        self._refuse_if_full(mount)
+        self._hand_over(exchange, mount)
+        return None
+
+    async def preflight(self, exchange: Exchange, call: Call) -> Response:
+        """Answer OPTIONS, which libshout sends first and browsers before they ask for ICY titles."""
+        return Response(204, headers=(("Allow", "GET, HEAD, OPTIONS, PUT, SOURCE"), *CORS))
+
+    def _metaint(self, request: Request, mount: Mount) -> int:
+        wanted = request.header("icy-metadata").strip() == "1" and mount.format in ICY_FORMATS
+        return mount.settings.icy_metaint if wanted else 0
+
+    def _refuse_if_full(self, mount: Mount) -> None:
+        mount_limit = mount.settings.max_listeners
+        if mount_limit and len(mount.listeners) >= mount_limit:
+            raise ClientError(403, "max listeners reached", (("Retry-After", "30"),))
+        if self._registry.listeners >= self._config.limits.max_listeners:
+            raise ClientError(403, "the server's listener limit is reached", (("Retry-After", "30"),))
+
+    def _hand_over(self, exchange: Exchange, mount: Mount) -> None:
+        request = exchange.request
+        metaint = self._metaint(request, mount)
+        exchange.answered = True
+        sock = sockets.detach(exchange.stream, self._config.delivery.send_buffer_bytes)
+        entry = mount.timeline.join(mount.settings.burst_seconds)
+        position = entry.position if entry else mount.ring.head
+        head = mount.timeline.head_at(position)
+        listener = Listener(
+            mount,
+            sock,
+            position=position,
+            pending=_head(mount, metaint) + (head.data if head else b""),
+            metaint=metaint,
+            address=request.address,
+            agent=request.agent,
+            connected=self._registry.clock.monotonic(),
+        )
+        listener.on_gone.append(_say_goodbye)
+        log.info("%s: listener %d from %s (%s) joined, %s",
+                 mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
+        self._registry.totals.listeners += 1
+        self._pump.add(listener)
+
+
+def _say_goodbye(listener: Listener) -> None:
+    mount = listener.mount
+    log.info("%s: listener %d closed: %s, %.1f s, %d bytes, %d jumps", mount.name, listener.id,
+             listener.gone.value if listener.gone else "", mount.clock.monotonic() - listener.connected,
+             listener.bytes_sent, listener.jumps)  # fmt: skip
+
+
+def _head(mount: Mount, metaint: int) -> bytes:
+    """The head of a listener's reply (captures B01, B03)."""
+    lines = ["HTTP/1.0 200 OK"]
+    lines += [f"{name}: {value}" for name, value in _fields(mount)]
+    lines += [f"{name}:{value}" for name, value in _icy_fields(mount, metaint) if value]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")
+
+
+def _fields(mount: Mount) -> list[tuple[str, str]]:
+    content_type = mount.description.content_type if mount.description else ""
+    return [
+        ("Server", SERVER),
+        ("Connection", "Close"),
+        ("Date", formatdate(usegmt=True)),
+        ("Content-Type", content_type or "application/octet-stream"),
+        ("X-Content-Type-Options", "nosniff"),
+        *_NO_CACHE,
+        *CORS,
+    ]
+
+
+def _icy_fields(mount: Mount, metaint: int) -> list[tuple[str, str]]:
+    facts = mount_facts(mount)
+    return [
+        ("icy-br", str(facts.bitrate // 1000 or "")),
+        ("ice-audio-info", facts.audio_info_text),
+        ("icy-description", facts.description),
+        ("icy-genre", facts.genre),
+        ("icy-name", facts.name),
+        ("icy-pub", str(int(facts.public))),
+        ("icy-url", facts.url),
+        ("icy-metaint", str(metaint or "")),
+    ]
+
+
+def _is_probe(request: Request) -> bool:
+    """Safari's first two bytes (quirk 38). With Icy-MetaData it gets 200, else its next request would drop titles."""
+    return request.header("range").replace(" ", "") == "bytes=0-1" and not request.header("icy-metadata")
+
+
+def _answer_probe(mount: Mount) -> Response:
+    entry = mount.timeline.join(0)
+    position = entry.position if entry else mount.ring.head
+    head = mount.timeline.head_at(position)
+    start = (head.data[:2] if head else b"") or mount.ring.read(position, min(position + 2, mount.ring.head))
+    content_type = mount.description.content_type if mount.description else ""
+    return Response(
+        206,
+        start.ljust(2, b"\0"),
+        content_type or "application/octet-stream",
+        (("Content-Range", f"bytes 0-1/{PROBE_LENGTH}"), ("Accept-Ranges", "bytes"), *_NO_CACHE, *CORS),
+    )

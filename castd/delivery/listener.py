@@ -1,0 +1,224 @@
+"""One listener: a socket and a position, not a task.
+
+`serve` gives it all that is new in one non-blocking send, straight out of the ring. What the kernel does not take is
+tried again when the socket is writable; a listener is mid-frame then, and before any jump it is first given the rest
+of what it began (`finish_at`), copied out of the ring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from castd.mount.party import next_id
+from castd.wire import icy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.mount.mount import Mount
+    from castd.mount.party import Goodbye
+
+Buffer: TypeAlias = bytes | memoryview
+
+IOV_MAX = 1024
+"""Buffers one sendmsg takes on Linux (sysconf _SC_IOV_MAX)."""
+
+
+class Connection(Protocol):
+    """What a listener needs of its socket: non-blocking, as socket.socket has it."""
+
+    def send(self, data: Buffer, /) -> int: ...
+    def sendmsg(self, buffers: list[Buffer], /) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class IcyState:
+    """Where a listener stands between two ICY blocks (the recorded exchanges B60-B69; quirks 46-48).
+
+    Attributes:
+        metaint: audio bytes between two blocks.
+        until: audio bytes still to be sent before the next block.
+        told: the text and url of the last title sent; None before the first block, which always carries one.
+    """
+
+    metaint: int
+    until: int
+    told: tuple[str, str] | None = None
+
+
+class _Piece(NamedTuple):
+    """A buffer of one send: audio in the ring, or bytes of our own (owed ones, or an ICY block and what it tells)."""
+
+    data: Buffer
+    is_audio: bool
+    told: tuple[str, str] | None = None
+
+
+class Listener:
+    """A listener of one mount; see castd.mount.party.Listener for the public attributes.
+
+    Attributes:
+        pending: bytes owed before any more of the ring: reply head, Ogg headers, the rest of a block or frame.
+        blocked: the kernel took less than it was given, and has not said since that it would take more.
+        stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
+        queued: it stands in its outlet's heap of the blocked.
+        gone: why it left; None while it is here.
+        on_gone: called with it when it leaves, before its socket is closed.
+    """
+
+    __slots__ = (
+        "address",
+        "agent",
+        "blocked",
+        "bytes_sent",
+        "connected",
+        "connection",
+        "gone",
+        "icy",
+        "id",
+        "jumps",
+        "mount",
+        "on_gone",
+        "pending",
+        "position",
+        "protocol",
+        "queued",
+        "stuck_at",
+        "user",
+    )
+
+    def __init__(
+        self,
+        mount: Mount,
+        connection: Connection,
+        *,
+        position: int,
+        pending: bytes = b"",
+        metaint: int = 0,
+        address: str = "",
+        agent: str = "",
+        user: str = "",
+        connected: float = 0.0,
+    ) -> None:
+        self.id = next_id()
+        self.mount = mount
+        self.connection = connection
+        self.position = position
+        self.pending: Buffer = pending
+        self.icy = IcyState(metaint, metaint) if metaint else None
+        self.protocol = "icy" if metaint else "http"
+        self.address = address
+        self.agent = agent
+        self.user = user
+        self.connected = connected
+        self.bytes_sent = 0
+        self.jumps = 0
+        self.stuck_at = -1
+        self.blocked = False
+        self.gone: Goodbye | None = None
+        self.queued = False
+        self.on_gone: list[Callable[[Listener], None]] = []
+
+    def serve(self) -> bool:
+        """Send what is new, once.
+
+        Returns:
+            True if it now has everything; False if the kernel took only a part (`pending` and `position` say where).
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        mount = self.mount
+        ring = mount.ring
+        start, head = self.position, ring.head
+        state = self.icy
+        if not self.pending and (state is None or head - start <= state.until):  # nearly every call: nothing between
+            if start == head:
+                return True
+            views = ring.views(start, head)
+            try:
+                sent = self.connection.send(views[0]) if len(views) == 1 else self.connection.sendmsg([*views])
+            except (BlockingIOError, InterruptedError):
+                return False
+            self.position = start + sent
+            self.bytes_sent += sent
+            if state is not None:
+                state.until -= sent
+            return self.position == head
+        return self._serve_pieces(head)
+
+    def _serve_pieces(self, head: int) -> bool:
+        """As `serve`, with owed bytes or ICY blocks between the audio."""
+        pieces = self._pieces(head)
+        if not pieces:
+            return True
+        try:
+            sent = self.connection.sendmsg([piece.data for piece in pieces[:IOV_MAX]])
+        except (BlockingIOError, InterruptedError):
+            return False
+        self.bytes_sent += sent
+        for piece in pieces:
+            taken = min(sent, len(piece.data))
+            sent -= taken
+            if not taken:
+                return False
+            self._advance(piece, taken)
+            if taken < len(piece.data):
+                return False
+        return True
+
+    def _pieces(self, head: int) -> list[_Piece]:
+        """What stands between here and `head`, in order."""
+        pieces = [_Piece(self.pending, False)] if self.pending else []
+        ring, state, position = self.mount.ring, self.icy, self.position
+        if state is None:
+            return pieces + [_Piece(view, True) for view in ring.views(position, head)]
+        until, told = state.until, state.told
+        while position < head:
+            if until == 0:
+                now = self._title(position)
+                pieces.append(_Piece(icy.EMPTY if now == told else icy.block(*now), False, now))
+                until, told = state.metaint, now
+            step = min(head - position, until)
+            pieces += [_Piece(view, True) for view in ring.views(position, position + step)]
+            position += step
+            until -= step
+        return pieces
+
+    def _title(self, position: int) -> tuple[str, str]:
+        title = self.mount.timeline.title_at(position)
+        return (title.text, title.url) if title else ("", "")
+
+    def _advance(self, piece: _Piece, taken: int) -> None:
+        """Account for the first `taken` bytes of a piece; the rest of one of our own stays owed."""
+        state = self.icy
+        if piece.is_audio:
+            self.position += taken
+            if state is not None:
+                state.until -= taken
+            return
+        self.pending = bytes(piece.data[taken:])
+        if state is not None and piece.told is not None:
+            state.until, state.told = state.metaint, piece.told
+
+    def finish_at(self, position: int) -> None:
+        """Copy what it is owed up to `position`, ICY blocks included, and move there: the ring's bytes may go."""
+        pieces = self._pieces(position)
+        owed = b"".join(piece.data for piece in pieces)
+        for piece in pieces:
+            self._advance(piece, len(piece.data))
+        self.pending = owed
+
+    def end(self, reason: Goodbye) -> None:
+        """See castd.mount.party.Listener. Twice does no harm; the first reason stands."""
+        if self.gone is not None:
+            return
+        self.gone = reason
+        self.mount.leave(self)
+        for callback in self.on_gone:
+            callback(self)
+        self.connection.close()

@@ -1,0 +1,145 @@
+"""All listeners of one mount, sorted by what they need: the ready are walked by the pump, the blocked are left alone.
+
+A blocked listener costs nothing until its socket is writable again, or until it falls so far behind that something must
+be done while its bytes are still in the ring: it jumps forward to an entry, or is dropped.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from castd.mount.party import Goodbye
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.delivery.listener import Listener
+    from castd.mount.mount import Mount
+
+PENDING_BYTES = 1024 * 1024 + 256 * 1024
+"""Most bytes copied for one listener: an Ogg stream's headers (castd.wire.ogg bounds them to 1 MiB) and a second or so
+of the frames it had begun."""
+
+
+class Outlet:
+    """The listeners of one mount.
+
+    Attributes:
+        ready: those who had everything when last walked.
+        due: monotonic time before which the pump does not walk them.
+        floor: no ready listener stands before this position.
+    """
+
+    def __init__(
+        self,
+        mount: Mount,
+        *,
+        on_news: Callable[[Outlet], None],
+        on_blocked: Callable[[Listener], None],
+        on_close: Callable[[Outlet], None],
+    ) -> None:
+        self.mount = mount
+        self.ready: set[Listener] = set()
+        self.due = 0.0
+        self.floor = mount.ring.head
+        self._on_news = on_news
+        self._on_blocked = on_blocked
+        self._on_close = on_close
+        self._blocked: list[tuple[int, int, Listener]] = []  # a heap by position as it was when queued
+
+    def news(self) -> None:
+        """See castd.mount.mount.Outlet."""
+        self._on_news(self)
+
+    def close(self) -> None:
+        """See castd.mount.mount.Outlet."""
+        self._on_close(self)
+
+    def add(self, listener: Listener) -> None:
+        """Take on a listener who has had nothing yet."""
+        listener.on_gone.append(self.ready.discard)
+        self.ready.add(listener)
+        self.serve(listener)
+
+    def serve(self, listener: Listener) -> None:
+        """Give one listener what is new and sort it accordingly."""
+        if listener.gone is not None:
+            return
+        try:
+            caught_up = listener.serve()
+        except ConnectionError:
+            listener.end(Goodbye.RESET)
+        except OSError:
+            listener.end(Goodbye.VANISHED)
+        else:
+            if caught_up:
+                if listener.blocked:
+                    listener.blocked = False
+                    self.ready.add(listener)
+            else:
+                self._block(listener)
+
+    def _block(self, listener: Listener) -> None:
+        if not listener.blocked:
+            listener.blocked = True
+            self.ready.discard(listener)
+        self._queue(listener)
+        self._on_blocked(listener)
+
+    def _queue(self, listener: Listener) -> None:
+        if not listener.queued:  # else it stands there with an older position, and is looked at when that comes up
+            listener.queued = True
+            heappush(self._blocked, (listener.position, listener.id, listener))
+
+    def walked(self, head: int) -> None:
+        """Every ready listener has been served since the ring's head was `head`."""
+        self.floor = head
+        settings, timeline = self.mount.settings, self.mount.timeline
+        self._rescue(timeline.position_at(timeline.end - settings.lag_seconds))
+
+    def make_room(self, tail: int) -> None:
+        """See castd.mount.mount.Outlet."""
+        if self.floor < tail:
+            for listener in list(self.ready):
+                self.serve(listener)
+            self.floor = self.mount.ring.head
+        self._rescue(tail)
+
+    def _rescue(self, limit: int) -> None:
+        """Deal with the blocked who still stand before `limit`."""
+        while self._blocked and self._blocked[0][0] < limit:
+            _, _, listener = heappop(self._blocked)
+            listener.queued = False
+            if listener.gone is not None or not listener.blocked:
+                continue
+            if listener.position < limit:
+                self._fell_behind(listener, limit)
+            else:
+                self._queue(listener)
+
+    def _fell_behind(self, listener: Listener, limit: int) -> None:
+        mount = self.mount
+        timeline = mount.timeline
+        mount.slow_listeners += 1
+        target = timeline.join(mount.settings.burst_seconds)
+        finish = timeline.next_entry(listener.position)
+        no_progress = listener.bytes_sent == listener.stuck_at
+        if mount.settings.lag_policy == "drop" or no_progress or target is None or finish is None:
+            listener.end(Goodbye.FELL_BEHIND)
+            return
+        head_before = timeline.head_at(finish.position)
+        listener.finish_at(finish.position)
+        if target.position < limit:  # a ring shorter than the burst
+            target = timeline.next_entry(limit) or finish
+        if target.position > finish.position:
+            head = timeline.head_at(target.position)
+            if head is not None and head is not head_before:
+                listener.pending = bytes(listener.pending) + head.data
+            listener.position = target.position
+            listener.jumps += 1
+        listener.stuck_at = listener.bytes_sent
+        if len(listener.pending) > PENDING_BYTES or listener.position < limit:
+            listener.end(Goodbye.FELL_BEHIND)
+            return
+        self._queue(listener)

@@ -1,0 +1,128 @@
+"""Hang-ups and writability of every listener's socket, watched without a task each.
+
+All sockets are in one epoll of our own, edge-triggered (a half-closed socket left level-triggered would spin); its
+own descriptor is readable when any of them has news, so that one trio task waits for them all. A socket is closed
+only after the batch of events it may appear in.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.mount.party import Goodbye
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.delivery.listener import Listener
+
+BATCH = 512
+"""Events taken from the kernel at once."""
+
+NOISE_BYTES = 64 * 1024
+"""A listener has nothing to say after its request; one that sends more than this at once is let go."""
+
+_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+
+
+class Poller:
+    """Watches listeners.
+
+    Attributes:
+        on_writable: called with a listener whose socket takes bytes again.
+        wakes: times the kernel had news; tests count them.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._listeners: dict[int, Listener] = {}
+        self.on_writable: Callable[[Listener], None] = lambda listener: None
+        self.wakes = 0
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Watch a listener until it ends."""
+        fd = listener.connection.fileno()
+        self._listeners[fd] = listener
+        self._epoll.register(fd, _WATCHED)
+        listener.on_gone.append(self._remove)
+
+    def _remove(self, listener: Listener) -> None:
+        fd = listener.connection.fileno()
+        del self._listeners[fd]
+        self._epoll.unregister(fd)
+
+    def watch_writable(self, listener: Listener) -> None:
+        """Say once when its socket takes bytes again; at once if it does already."""
+        self._epoll.modify(listener.connection.fileno(), _WATCHED | select.EPOLLOUT)
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            self.poll()
+
+    def poll(self) -> None:
+        """Take one batch of events and act on them."""
+        self.wakes += 1
+        gone: list[tuple[Listener, Goodbye]] = []
+        for fd, events in self._epoll.poll(0, BATCH):
+            listener = self._listeners.get(fd)
+            if listener is None:  # ended by an earlier event of this batch
+                continue
+            reason = _goodbye(listener, events)
+            if reason is not None:
+                gone.append((listener, reason))
+            elif events & select.EPOLLOUT:
+                self.on_writable(listener)
+        for listener, reason in gone:
+            listener.end(reason)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+def _goodbye(listener: Listener, events: int) -> Goodbye | None:
+    """Has the listener left, and how?"""
+    if events & (select.EPOLLERR | select.EPOLLHUP):
+        return _error(listener)
+    if events & select.EPOLLRDHUP:
+        return Goodbye.LEFT
+    if events & select.EPOLLIN:
+        return _discard(listener)
+    return None
+
+
+def _error(listener: Listener) -> Goodbye:
+    connection = listener.connection
+    if isinstance(connection, socket.socket):
+        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH):
+            return Goodbye.VANISHED
+        if code == 0:
+            return Goodbye.LEFT
+    return Goodbye.RESET
+
+
+def _discard(listener: Listener) -> Goodbye | None:
+    """Read what a listener says, for edge-triggered news come only once; unread bytes would turn a close into a
+    reset."""
+    said = 0
+    while said < NOISE_BYTES:
+        try:
+            data = listener.connection.recv(8192)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return Goodbye.RESET
+        if not data:
+            return Goodbye.LEFT
+        said += len(data)
+    return Goodbye.FLOODED

@@ -1,0 +1,311 @@
+"""One HTTP/1.x connection: reads heads with h11, hands each to the dispatcher, writes small replies.
+
+h11 sees one message at a time, after castd.wire.icecast_head made the head fit for it. What h11 cannot carry goes past
+it: an encoder's body of no announced length is taken raw from the stream, and replies to listeners and encoders, which
+have no length either, are written by their handlers (h11 would add chunked coding).
+"""
+
+from __future__ import annotations
+
+import logging
+from email.utils import formatdate
+from html import escape
+from typing import TYPE_CHECKING
+
+import h11
+import trio
+
+from castd import __version__
+from castd.errors import ClientError
+from castd.http.messages import Request, Response, decode_text, parse_query, phrase
+from castd.wire.icecast_head import HeadLimits, split_head
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from castd.config import Limits
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 64 * 1024
+"""One read from a client: bounds what is parsed between two checkpoints."""
+
+BODY_BYTES = 64 * 1024
+"""Largest body of a request that is not a source's."""
+
+LINGER_SECONDS = 1.0
+"""After a refusal: how long what the client still sends is read and dropped. A close with unread data is a reset, which
+can overtake the reply that says why."""
+
+LINGER_BYTES = 1024 * 1024
+"""And how much of it."""
+
+SERVER = f"castd/{__version__}"
+
+
+class Exchange:
+    """One request and what its handler needs to answer it.
+
+    Attributes:
+        request: the head.
+        stream: the transport.
+        body: what follows the head.
+        answered: a reply went out already, or the stream was handed on: no other can follow.
+    """
+
+    def __init__(self, request: Request, stream: trio.SocketStream, body: Body, limits: Limits) -> None:
+        self.request = request
+        self.stream = stream
+        self.body = body
+        self.answered = False
+        self._limits = limits
+
+    async def send_raw(self, data: bytes) -> None:
+        """Write bytes as they are.
+
+        Raises:
+            trio.BrokenResourceError, trio.TooSlowError: the client is gone or takes nothing.
+        """
+        self.answered = True
+        with trio.fail_after(self._limits.reply_timeout_seconds):
+            await self.stream.send_all(data)
+
+    async def read_small_body(self) -> bytes:
+        """The whole body of a request that is not a source's.
+
+        Raises:
+            ClientError: 413 if it is larger than BODY_BYTES; 408 if it does not come.
+        """
+        body = bytearray()
+        try:
+            with trio.fail_after(self._limits.header_timeout_seconds):
+                while data := await self.body.receive():
+                    body += data
+                    if len(body) > BODY_BYTES:
+                        raise ClientError(413, f"a body larger than {BODY_BYTES} bytes")
+        except trio.TooSlowError:
+            raise ClientError(408, "the body did not come in time") from None
+        return bytes(body)
+
+
+class Body:
+    """A request's body: by length or chunks through h11, or endless and raw.
+
+    Args:
+        parser: has the head and the first bytes of the body; None for a raw one.
+        rest: the first bytes of a raw one.
+    """
+
+    def __init__(self, stream: trio.abc.ReceiveStream, parser: h11.Connection | None, rest: bytes) -> None:
+        self._stream = stream
+        self._parser = parser
+        self._rest = rest
+
+    async def receive(self) -> bytes:
+        """The next bytes, b"" at the end.
+
+        Raises:
+            ClientError: 400: broken chunked coding, or less than announced.
+            trio.BrokenResourceError: the client reset the connection.
+        """
+        if self._parser is None:
+            if self._rest:
+                rest, self._rest = self._rest, b""
+                return rest
+            return bytes(await self._stream.receive_some(READ_BYTES))
+        try:
+            while (event := self._parser.next_event()) is h11.NEED_DATA:
+                self._parser.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
+        except h11.RemoteProtocolError as error:
+            raise ClientError(400, f"broken body: {error}") from None
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+
+class Connection:
+    """One client's connection: requests in, replies out, until either side ends it.
+
+    Args:
+        stream: just accepted; the caller closes it.
+        address: the client's, without port, for logs and limits.
+        local: "host:port" it reached us at.
+        limits: the configured ones.
+        dispatch: answers one exchange; None if it wrote its answer itself, after which the connection is done.
+        on_head: called when the first head has come, or will not.
+    """
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        address: str,
+        local: str,
+        limits: Limits,
+        dispatch: Callable[[Exchange], Awaitable[Response | None]],
+        on_head: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._stream = stream
+        self._address = address
+        self._local = local
+        self._limits = limits
+        self._head_limits = HeadLimits(limits.header_bytes, limits.header_count)
+        self._dispatch = dispatch
+        self._on_head = on_head
+        self._received = b""
+
+    async def serve(self) -> None:
+        """Answer requests until the connection ends; a client that goes away is no error."""
+        try:
+            while await self._serve_one():
+                pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            log.debug("%s went away", self._address)
+
+    async def _serve_one(self) -> bool:
+        """One request and its reply; False when no other can follow."""
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes + 64)
+        try:
+            with trio.fail_after(self._limits.header_timeout_seconds):
+                head = await self._read_head()
+            if not head:
+                return False
+            exchange = self._exchange(head, parser)
+        except trio.TooSlowError:
+            if self._received:
+                log.info("%s sent no complete request within %g s", self._address, self._limits.header_timeout_seconds)
+            return False
+        except ClientError as error:
+            log.info("%s refused: %d %s", self._address, error.status, error.reason)
+            await self._refuse(error)
+            return False
+        finally:
+            self._on_head()
+        response = await self._answer(exchange)
+        if response is None:
+            return False
+        request = exchange.request
+        stays = _wants_to_stay(request) and not request.has_body and response.status < 400
+        await self._send(parser, response, stays=stays, with_body=request.method != "HEAD")
+        if not stays:
+            await self._linger()
+        return stays
+
+    async def _read_head(self) -> bytes:
+        """The next head, normalised; empty if the client hung up instead."""
+        while (split := split_head(self._received, self._head_limits)) is None:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                return b""
+            self._received += data
+        head, self._received = split
+        return head
+
+    def _exchange(self, head: bytes, parser: h11.Connection) -> Exchange:
+        try:
+            parser.receive_data(head)
+            event = parser.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ClientError(error.error_status_hint, f"not a valid request: {error}") from None
+        if not isinstance(event, h11.Request):
+            raise ClientError(400, "not a valid request")
+        expects_continue = parser.they_are_waiting_for_100_continue  # only known before the next event
+        headers = _fields(event)
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise ClientError(400, "both Content-Length and Transfer-Encoding")
+        framed = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        path, _, query = _origin_form(event.target.decode("ascii")).partition("?")
+        request = Request(
+            method=event.method.decode("ascii"),
+            path=path,
+            query=parse_query(query),
+            headers=headers,
+            version=event.http_version.decode("ascii"),
+            address=self._address,
+            local=self._local,
+            expects_continue=expects_continue,
+            has_body=framed,
+        )
+        if framed:
+            parser.receive_data(self._received)
+        body = Body(self._stream, parser if framed else None, self._received)
+        return Exchange(request, self._stream, body, self._limits)
+
+    async def _answer(self, exchange: Exchange) -> Response | None:
+        """What the dispatcher says, errors turned into replies; None if the exchange is over."""
+        request = exchange.request
+        try:
+            return await self._dispatch(exchange)
+        except ClientError as refused:
+            error = refused
+            log.info(
+                "%s %s from %s (%s) refused: %d %s",
+                request.method, request.path, request.address, request.agent, error.status, error.reason,
+            )  # fmt: skip
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            return None
+        except Exception:
+            log.exception("%s %s from %s failed", request.method, request.path, request.address)
+            error = ClientError(500, "the server failed to answer; its log says why")
+        return None if exchange.answered else _refusal(error)
+
+    async def _refuse(self, error: ClientError) -> None:
+        await self._send(h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
+        await self._linger()
+
+    async def _send(self, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool) -> None:
+        """Write a small reply.
+
+        Raises:
+            trio.BrokenResourceError: the client is gone, or does not take it.
+        """
+        headers = [
+            ("Server", SERVER),
+            ("Date", formatdate(usegmt=True)),
+            ("Connection", "keep-alive" if stays else "close"),
+            ("X-Content-Type-Options", "nosniff"),
+            *response.headers,
+        ]
+        if response.status != 204:
+            headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=headers))
+        try:
+            with trio.fail_after(self._limits.reply_timeout_seconds):
+                await self._stream.send_all((head or b"") + (response.body if with_body else b""))
+        except trio.TooSlowError:
+            raise trio.BrokenResourceError("the reply was not taken in time") from None
+
+    async def _linger(self) -> None:
+        """Let the reply arrive: finish our side, and drop what the client still sends for a moment."""
+        with trio.move_on_after(LINGER_SECONDS):
+            await self._stream.send_eof()
+            dropped = 0
+            while dropped < LINGER_BYTES and (data := await self._stream.receive_some(READ_BYTES)):
+                dropped += len(data)
+
+
+def _fields(event: h11.Request) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in event.headers:
+        name, value = raw_name.decode("ascii"), decode_text(raw_value)
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _origin_form(target: str) -> str:
+    """Origin form of a target in absolute form (RFC 9112 §3.2.2); others as they are."""
+    for scheme in ("http://", "https://"):
+        if target.lower().startswith(scheme):
+            return "/" + target[len(scheme) :].partition("/")[2]
+    return target
+
+
+def _refusal(error: ClientError) -> Response:
+    """A refusal in Icecast's form (captures B14, D29): `<b>404 - reason</b>`."""
+    body = (
+        f"<html><head><title>Error {error.status}</title></head>"
+        f"<body><b>{error.status} - {escape(error.reason)}</b></body></html>\r\n"
+    )
+    return Response(error.status, body.encode("utf-8", "replace"), "text/html; charset=utf-8", error.headers)
+
+
+def _wants_to_stay(request: Request) -> bool:
+    options = {option.strip().lower() for option in request.header("connection").split(",")}
+    return "close" not in options and (request.version == "1.1" or "keep-alive" in options)

@@ -1,0 +1,144 @@
+"""Requests and small replies as values."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes
+
+from castd.errors import ClientError
+from castd.wire.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOUNT_CHARACTERS_REFUSED = frozenset(map(chr, [*range(0x20), 0x7F]))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request head.
+
+    Attributes:
+        method: as sent; methods are case-sensitive (RFC 9110 §9.1).
+        path: of the target, still percent-encoded, without the query.
+        query: of the target, percent-decoded to bytes; of a repeated name the last wins (as in Icecast).
+        headers: by lower-case name; repeated fields are joined by ", ".
+        version: "1.0" or "1.1".
+        address: of the client, without port.
+        local: scheme, address and port the client reached us at, for links where it sent no Host.
+        expects_continue: it waits for 100 Continue before it sends a body.
+        has_body: it announced a body by length or chunks; an encoder's endless body announces nothing.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, bytes]
+    headers: Mapping[str, str]
+    version: str
+    address: str
+    local: str
+    expects_continue: bool = False
+    has_body: bool = False
+
+    @property
+    def decoded_path(self) -> str:
+        """The path, percent-decoded once.
+
+        Raises:
+            ClientError: 400: control characters, dot segments or empty segments, which no mount or page has.
+        """
+        return decode_path(self.path)
+
+    def header(self, name: str) -> str:
+        """A header field, "" if absent."""
+        return self.headers.get(name, "")
+
+    def argument(self, name: str) -> str | None:
+        """A query argument as text (UTF-8, else Latin-1), None if absent."""
+        value = self.query.get(name)
+        return None if value is None else decode_text(value)
+
+    @property
+    def agent(self) -> str:
+        """User-Agent without control characters, 256 characters at most."""
+        return one_line(self.header("user-agent"), 256)
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and authority the client used to reach us: its Host where it is one, else our own address."""
+        host = self.header("host")
+        if host and all(char.isalnum() or char in ".-_:[]" for char in host) and host.isascii():
+            return f"http://{host}"
+        return f"http://{self.local}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A small reply, sent whole with a Content-Length.
+
+    Attributes:
+        headers: besides Content-Type, Content-Length, Date, Server and Connection, which are added.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status code."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+NO_CACHE = ("Cache-Control", "no-cache, no-store")
+ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
+
+
+def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """A JSON reply; text is UTF-8, and what UTF-8 cannot carry was cleaned when it came in."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(status, body, "application/json; charset=utf-8", (NO_CACHE, *headers))
+
+
+def decode_text(value: bytes, charset: str | None = None) -> str:
+    """Text from a client: UTF-8, else the charset it named, else Latin-1, which takes any byte (quirk 50)."""
+    for encoding in ("utf-8", charset):
+        if encoding:
+            try:
+                return value.decode(encoding)
+            except (UnicodeDecodeError, LookupError, ValueError):
+                continue
+    return value.decode("latin-1")
+
+
+def decode_path(path: str) -> str:
+    """See Request.decoded_path."""
+    decoded = decode_text(unquote_to_bytes(path))
+    segments = decoded[1:].split("/")
+    if not decoded.startswith("/") or any(segment in (".", "..") for segment in segments) or "" in segments[:-1]:
+        raise ClientError(400, "a path with empty or dot segments")
+    if not MOUNT_CHARACTERS_REFUSED.isdisjoint(decoded) or "\\" in decoded:
+        raise ClientError(400, "a path with control characters or backslashes")
+    return decoded
+
+
+def parse_query(query: str) -> dict[str, bytes]:
+    """A query string's arguments: "+" is a space, of a repeated name the last wins (captures B71, D42)."""
+    arguments: dict[str, bytes] = {}
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        if name:
+            arguments[decode_text(unquote_to_bytes(name.replace("+", " ")))] = unquote_to_bytes(value.replace("+", " "))
+    return arguments
+
+
+def quote_mount(name: str) -> str:
+    """A mount's name as the path of a URL."""
+    return quote(name, safe="/;,:@!$&'()*+=~-._")

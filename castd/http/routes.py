@@ -1,0 +1,142 @@
+"""Which handler answers which request.
+
+Paths that castd keeps for itself are listed here once: nobody may have a mount there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from castd.errors import ClientError
+from castd.http.messages import decode_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from castd.http.connection import Exchange
+    from castd.http.messages import Request, Response
+
+RESERVED = re.compile(
+    r"""/ | /(admin|api|p|static)(/.*)? | /healthz | /metrics | /favicon\.ico | /robots\.txt
+    | .*/(hls|dash)(/.*)? | .*/clip                                           # outputs beside a mount
+    | /(status-json|status|server_version|auth|7)\.xsl                        # Icecast's pages
+    | /7\.html | /stats | /statistics | /listen\.pls | /admin\.cgi | /;.*     # SHOUTcast's
+    | .*\.(m3u|xspf|pls|vclt)                                                 # playlists made for a mount
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Need(Enum):
+    """What a route asks of its client; castd.access.authorise grants it."""
+
+    NOTHING = "public"
+    SOURCE = "the right to feed this mount"
+    STEER = "the right to steer this mount: its source's or the admin's"
+    ADMIN = "the admin's rights"
+
+
+Handler: TypeAlias = "Callable[[Exchange, Call], Awaitable[Response | None]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A matched request.
+
+    Attributes:
+        mount: the name of the mount it is about, from the path or the `mount` argument; "" if it is about none.
+        user: who is asking, once authorised; "" for the public.
+        parameters: other placeholders of the route's path.
+    """
+
+    mount: str
+    user: str
+    parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table.
+
+    Attributes:
+        methods: such as ("GET", "HEAD").
+        path: "/x/{name}" with placeholders for one segment each, "{name*}" for all that follows; "*" for every path
+            that is not reserved: mounts.
+        need: what the client must show.
+        handler: answers with a Response, or with None if it answered on the stream itself.
+        changes: it changes something: refused when a browser sends it from another site.
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    need: Need
+    handler: Handler
+    changes: bool = False
+
+
+class Router:
+    """The route table."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.routes = routes
+        self._patterns = [(_pattern(route.path), route) for route in routes]
+
+    def find(self, request: Request) -> tuple[Route, str, dict[str, str]]:
+        """The route of a request.
+
+        Returns:
+            The route, the mount's name ("" if the route is about none), and the path's placeholders.
+
+        Raises:
+            ClientError: 400, 403, 404, 405 or 501.
+        """
+        allowed: list[str] = []
+        for pattern, route in self._patterns:
+            match = pattern.fullmatch(request.path)
+            if match is None:
+                continue
+            if request.method not in route.methods:
+                allowed += route.methods
+                continue
+            parameters = {name: decode_text(unquote_to_bytes(value)) for name, value in match.groupdict().items()}
+            return route, self._mount(route, request, parameters), parameters
+        if allowed:
+            raise ClientError(
+                405, f"{request.method} is not for this path", (("Allow", ", ".join(sorted({*allowed}))),)
+            )
+        if not request.path.startswith("/"):
+            raise ClientError(400, "the target must start with a slash")
+        raise ClientError(404, "The file you requested could not be found")
+
+    def _mount(self, route: Route, request: Request, parameters: dict[str, str]) -> str:
+        if route.path == "*":
+            return mount_name(request.decoded_path, claiming=route.need is Need.SOURCE)
+        name = parameters.get("name") or request.argument("mount") or ""
+        if not name:
+            return ""
+        return name if name.startswith("/") else "/" + name  # a missing slash is forgiven (quirk 9)
+
+
+def mount_name(path: str, *, claiming: bool) -> str:
+    """The mount at a path.
+
+    Raises:
+        ClientError: 404, or 403 for a source that claims it: the path is castd's own.
+    """
+    if RESERVED.fullmatch(path):
+        if claiming:
+            raise ClientError(403, f"{path} is reserved; choose another mount")
+        raise ClientError(404, "The file you requested could not be found")
+    return path
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    if path == "*":
+        return re.compile(r"/.*", re.DOTALL)
+    escaped = re.escape(path)
+    escaped = re.sub(r"\\\{(\w+)\\\*\\\}", r"(?P<\1>.*)", escaped)
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", escaped), re.DOTALL)

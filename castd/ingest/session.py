@@ -1,0 +1,164 @@
+"""One source from its first byte to its goodbye, whatever protocol brought it.
+
+Reads the encoder's bytes, has them framed, appends the frames to the mount and puts titles on its timeline.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.errors import ClientError, FramingError
+from castd.ingest.sniff import Sniffer
+from castd.mount.party import Goodbye
+from castd.wire import tags
+from castd.wire.icy import IcyDemuxer, InlineTitle
+from castd.wire.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from castd.config import Limits
+    from castd.ingest.sniff import Recognised
+    from castd.mount.mount import Mount
+    from castd.mount.party import Source
+    from castd.wire.framer import Framer, Run
+
+log = logging.getLogger(__name__)
+
+NO_AUDIO_TIMES = 3
+"""A source whose bytes yield no frame is given up after so many source timeouts: Ogg pages of near silence come
+rarely."""
+
+INFO_BYTES = 16 * 1024
+"""Bytes of frames gathered for the stream's information; a large MP3 frame is 1,441 bytes, mutagen wants several."""
+
+_tag_threads = trio.CapacityLimiter(2)
+"""mutagen works in threads, two at most: hostile tags have held it for 0.13 s."""
+
+
+class Session:
+    """Feeds one mount from one source.
+
+    Args:
+        mount: claimed by `source` for as long as `run` runs.
+        receive: the next bytes of the encoder's stream, b"" at its end; raises ClientError on broken framing of the
+            transport and trio.BrokenResourceError on a reset.
+        metaint: bytes between the ICY blocks the source itself sends, 0 if it sends none.
+    """
+
+    def __init__(
+        self,
+        mount: Mount,
+        source: Source,
+        receive: Callable[[], Awaitable[bytes]],
+        limits: Limits,
+        metaint: int = 0,
+    ) -> None:
+        self._mount = mount
+        self._source = source
+        self._receive = receive
+        self._timeout = limits.source_timeout_seconds
+        self._demuxer = IcyDemuxer(metaint) if metaint else None
+        self._sniffer = Sniffer(source.description.content_type)
+        self._framer: Framer | None = None
+        self._last_frame = source.connected
+        self._sample: bytearray | None = bytearray()
+
+    async def run(self) -> Goodbye:
+        """Read until the source ends, in whatever way.
+
+        Returns:
+            Why it ended; being cancelled by `source.end` is not seen here.
+        """
+        source, clock = self._source, self._mount.clock.monotonic
+        try:
+            while True:
+                with trio.fail_after(self._timeout):
+                    data = await self._receive()
+                if not data:
+                    break
+                source.received = clock()
+                source.bytes_received += len(data)
+                self._mount.bytes_received += len(data)
+                await self._feed(data)
+                if source.received - self._last_frame > NO_AUDIO_TIMES * self._timeout:
+                    return Goodbye.NO_AUDIO
+            await self._finish()
+        except trio.TooSlowError:
+            return Goodbye.SILENT
+        except trio.BrokenResourceError:
+            await self._finish()
+            return Goodbye.RESET
+        except (ClientError, FramingError) as error:
+            log.warning("source of %s: %s", self._mount.name, error)
+            return Goodbye.BROKEN
+        return Goodbye.FINISHED
+
+    async def _feed(self, data: bytes) -> None:
+        for event in self._demuxer.feed(data) if self._demuxer else (data,):
+            if isinstance(event, InlineTitle):
+                self._mount.set_title(one_line(event.fields.title), url=one_line(event.fields.url))
+            elif self._framer is not None:
+                await self._append(self._framer.feed(event))
+            else:
+                await self._recognise(self._sniffer.feed(event))
+
+    async def _recognise(self, verdict: Recognised | None) -> None:
+        if verdict is None:
+            return
+        source, self._framer = self._source, verdict.framer
+        if verdict.content_type != source.description.content_type:
+            log.info("source of %s says %s and sends %s",
+                     self._mount.name, source.description.content_type or "no type", verdict.content_type)  # fmt: skip
+        self._mount.recognised(source, verdict.format, verdict.content_type)
+        await self._append(verdict.runs)
+
+    async def _append(self, runs: list[Run]) -> None:
+        mount, source = self._mount, self._source
+        for run in runs:
+            mount.append(source, run)
+            if run.head is not None:
+                await self._read_comments(run)
+        if runs:
+            self._last_frame = source.received
+            await self._read_info(runs)
+        if self._framer is not None:
+            source.skipped_bytes = self._framer.skipped_bytes - self._framer.tag_bytes
+
+    async def _read_comments(self, run: Run) -> None:
+        head = run.head
+        assert head is not None
+        mount, position = self._mount, self._mount.ring.head
+        comments = await trio.to_thread.run_sync(tags.comments, head.codec, head.comment, limiter=_tag_threads)
+        text = " - ".join(part for part in (comments.artist, comments.title) if part)
+        if text and mount.source is self._source:
+            mount.set_title(
+                text,
+                artist=comments.artist or None,
+                title=comments.title or None,
+                album=comments.album or None,
+                position=position,
+            )
+
+    async def _read_info(self, runs: list[Run]) -> None:
+        """Find out once what the stream is: codec, bitrate, sample rate, channels."""
+        if self._sample is None or self._framer is None:
+            return
+        for run in runs:
+            self._sample += run.data
+        if len(self._sample) < INFO_BYTES and not any(run.head for run in runs):
+            return
+        sample, self._sample = bytes(self._sample), None
+        codec = getattr(self._framer, "codec", "")
+        info = await trio.to_thread.run_sync(tags.stream_info, codec, sample, limiter=_tag_threads)
+        if self._mount.source is self._source:
+            self._mount.info = info
+
+    async def _finish(self) -> None:
+        if self._framer is None:
+            await self._recognise(self._sniffer.finish())
+        if self._framer is not None:
+            await self._append(self._framer.finish())

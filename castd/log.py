@@ -1,0 +1,196 @@
+"""The log: the standard library's loggers, written to standard error in one of three formats.
+
+human: for a terminal; short time, level, part of castd, message. plain: for files and journals; the same with a full
+time. json: one object a line, with whatever the message's author added by `extra={"fields": {...}}`.
+
+Whatever clients can put into a message is escaped here and nowhere else, the same way for every format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Hashable, Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+Format: TypeAlias = Literal["auto", "human", "plain", "json"]
+
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What can forge lines, drive a terminal, turn text round (bidirectional controls), or cannot be encoded."""
+
+COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
+DIM, RESET = "\x1b[2m", "\x1b[0m"
+
+STDERR = 2
+
+
+def set_up(style: Format = "auto", level: str = "info", descriptor: int = STDERR) -> None:
+    """Send every logger's messages to a descriptor; replaces an earlier set-up.
+
+    Args:
+        style: "auto" is human on a terminal, else plain.
+        level: the least level written: "debug", "info", "warning" or "error".
+        descriptor: of the file, pipe or terminal; stays open.
+    """
+    terminal = os.isatty(descriptor)
+    handler = Handler(descriptor)
+    if style == "json":
+        handler.setFormatter(Json())
+    elif style == "human" or (style == "auto" and terminal):
+        # https://no-color.org: any value but none at all
+        handler.setFormatter(Human(colour=terminal and not os.environ.get("NO_COLOR")))
+    else:
+        handler.setFormatter(Plain())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def escape(text: str) -> str:
+    r"""Make text safe for one line of log: "a\nb" gets a backslash and an n, a lone surrogate its number."""
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class Handler(logging.Handler):
+    """Writes records to a descriptor, one write each; a full disk or a closed pipe loses lines and nothing else.
+
+    Not a StreamHandler, because a Python stream keeps what it could not write and raises again at exit.
+
+    Attributes:
+        lost: records not written since the last that was.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.lost = 0
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            lines = [self.format(record)]
+            if self.lost:
+                told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "created": record.created}
+                lines.insert(0, self.format(logging.makeLogRecord(told | {"msg": f"{self.lost} messages were lost"})))
+            os.write(self._descriptor, "".join(f"{line}\n" for line in lines).encode())
+        except Exception:  # telling it would come back here
+            self.lost += 1
+        else:
+            self.lost = 0
+
+
+class Plain(logging.Formatter):
+    """`2026-01-31T15:04:05.678+01:00 WARNING castd.ingest.session message`, a traceback indented below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._below(f"{_time(record)} {record.levelname} {escape(record.name)} {_message(record)}", record)
+
+    def _below(self, line: str, record: logging.LogRecord) -> str:
+        # Indented, since an exception's own text may hold line breaks and look like a record.
+        return "\n".join([line, *(f"    {part}" for part in _traceback(self, record))])
+
+
+class Human(Plain):
+    """`15:04:05 WARNING session: message`, coloured on request."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        level, part = f"{record.levelname:<7}", escape(record.name.rpartition(".")[2])
+        if self._colour:
+            time, part = f"{DIM}{time}{RESET}", f"{DIM}{part}{RESET}"
+            level = f"{COLOURS[record.levelno]}{level}{RESET}" if record.levelno in COLOURS else level
+        return self._below(f"{time} {level} {part}: {_message(record)}", record)
+
+
+class Json(logging.Formatter):
+    """One object a line: time, level, logger, message, traceback if there is one, the record's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": escape(record.name),
+            "message": _message(record),
+        }
+        if below := _traceback(self, record):
+            line["traceback"] = "\n".join(below)
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, Mapping):
+            line |= {key: value for key, value in _json_safe(fields).items() if key not in line}
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Repeats:
+    """Keeps repeated messages down: for each key one in so many seconds, which tells how many were left out.
+
+        left_out = repeats.admit(mount, now)
+        if left_out is not None:
+            log.warning("%s: damaged frames (and %d times before)", mount, left_out)
+
+    Args:
+        seconds: between two messages of one key.
+        keys: remembered at most; beyond that the one told longest ago is forgotten, with its count.
+    """
+
+    def __init__(self, seconds: float, keys: int = 1000) -> None:
+        self._seconds = seconds
+        self._keys = keys
+        self._told: dict[Hashable, tuple[float, int]] = {}
+
+    def admit(self, key: Hashable, now: float) -> int | None:
+        """Whether to write a message.
+
+        Args:
+            key: what makes messages the same.
+            now: in seconds, of any clock that never goes back.
+
+        Returns:
+            How many of this key were left out since the last one written; None to leave this one out, too.
+        """
+        told, left_out = self._told.get(key, (-math.inf, 0))
+        if now - told < self._seconds:
+            self._told[key] = (told, left_out + 1)
+            return None
+        self._told.pop(key, None)  # back in at the end: the dict's order is that of telling
+        self._told[key] = (now, 0)
+        if len(self._told) > self._keys:
+            del self._told[next(iter(self._told))]
+        return left_out
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return escape(record.getMessage())
+    except Exception as error:  # wrong arguments are a bug, but not one to lose the message for
+        return escape(f"{record.msg!r} with arguments {record.args!r} ({error})")
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    """The lines of the record's traceback and stack, escaped each."""
+    blocks = []
+    if record.exc_info and record.exc_info[0] is not None:
+        blocks.append(formatter.formatException(record.exc_info))
+    if record.stack_info:
+        blocks.append(formatter.formatStack(record.stack_info))
+    return [escape(line) for block in blocks for line in block.split("\n")]
+
+
+def _json_safe(value: Any) -> Any:
+    """The value with all text escaped, and text in place of what JSON does not know."""
+    if isinstance(value, Mapping):
+        return {escape(str(key)): _json_safe(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(each) for each in value]
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return escape(str(value))

@@ -1,0 +1,247 @@
+"""A mount: the ring, its timeline, the sources that feed it and the listeners who read it.
+
+Everything here is synchronous and therefore atomic: no method waits, and no lock is needed.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from castd.mount.party import Goodbye
+from castd.mount.ring import Ring
+from castd.mount.timeline import EntryMark, Splice, Timeline, Title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from castd.config import MountSettings
+    from castd.mount.party import Description, Listener, Source
+    from castd.wire.framer import Run
+    from castd.wire.tags import StreamInfo
+
+FIRST_RING_BYTES = 256 * 1024
+"""What a ring starts with; it doubles while it holds less than the configured seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where a mount takes its times from.
+
+    Attributes:
+        monotonic: seconds since any moment; every duration is measured with it.
+        wall: seconds since 1970; for display only.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Outlet(Protocol):
+    """What delivers a mount's bytes; castd.delivery supplies it."""
+
+    def news(self) -> None:
+        """Bytes were appended."""
+        ...
+
+    def make_room(self, tail: int) -> None:
+        """Bytes before `tail` are about to be overwritten: nobody may want them any more on return."""
+        ...
+
+    def close(self) -> None:
+        """The mount is closed; nobody is there any more."""
+        ...
+
+
+class Mount:
+    """One stream under one name.
+
+    Attributes:
+        name: starts with a slash, percent-decoded.
+        sources: by priority, the first feeds the ring.
+        listeners: by id.
+        outlet: None while nobody ever listened.
+        description: of the source that feeds the ring, or fed it last.
+        format: how its bytes are framed, "" before the first were recognised.
+        info: what its bytes say of themselves; None until known.
+        started: wall time at which that source began, 0 before the first.
+        lost: monotonic time since which no source is here; None while one is.
+        listener_peak: most listeners at one time.
+        slow_listeners: how many fell behind, were moved forward or let go.
+        bytes_received: from all sources.
+    """
+
+    def __init__(self, name: str, settings: MountSettings, clock: Clock) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock = clock
+        self.ring = Ring(min(FIRST_RING_BYTES, settings.ring_bytes))
+        self.timeline = Timeline()
+        self.sources: list[Source] = []
+        self.listeners: dict[int, Listener] = {}
+        self.outlet: Outlet | None = None
+        self.description: Description | None = None
+        self.format = ""
+        self.info: StreamInfo | None = None
+        self.started = 0.0
+        self.lost: float | None = clock.monotonic()
+        self.listener_peak = 0
+        self.slow_listeners = 0
+        self.bytes_received = 0
+        self._bytes_sent_to_departed = 0
+        self._base: float | None = None
+
+    @property
+    def source(self) -> Source | None:
+        """The source that feeds the ring."""
+        return self.sources[0] if self.sources else None
+
+    @property
+    def bytes_sent(self) -> int:
+        """To all listeners there ever were."""
+        return self._bytes_sent_to_departed + sum(listener.bytes_sent for listener in self.listeners.values())
+
+    @contextmanager
+    def claim(self, source: Source) -> Iterator[None]:
+        """Have `source` at this mount for the length of the block."""
+        feeder = self.source
+        self.sources.append(source)
+        self.sources.sort(key=lambda each: -each.priority)
+        if self.source is not feeder:
+            self._begin(source)
+        try:
+            yield
+        finally:
+            self.release(source)
+
+    def release(self, source: Source) -> None:
+        """Take `source` out; the next in line feeds the ring, or the mount waits for one. Twice does no harm."""
+        if source not in self.sources:
+            return
+        feeder = self.source
+        self.sources.remove(source)
+        if not self.sources:
+            self.lost = self.clock.monotonic()
+        elif self.source is not feeder and self.source is not None:
+            self._begin(self.source)
+
+    def _begin(self, source: Source) -> None:
+        self.description = source.description
+        self.info = None
+        self.started = self.clock.wall()
+        self.lost = None
+        self._base = None
+        self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.started))
+
+    def recognised(self, source: Source, format: str, content_type: str) -> None:
+        """A source's bytes told what they are; called once for each source, before its first append.
+
+        Listeners of the source before it, kept through its absence, cannot go on with another format: they are let go.
+
+        Args:
+            format: how it is framed, such as "ogg"; see castd.ingest.sniff.
+            content_type: for listeners; may differ from what the source declared.
+        """
+        source.description = replace(source.description, content_type=content_type)
+        if source is not self.source:
+            return
+        self.description = source.description
+        if self.format and self.format != format:
+            for listener in list(self.listeners.values()):
+                listener.end(Goodbye.FORMAT_CHANGED)
+        self.format = format
+
+    def append(self, source: Source, run: Run) -> None:
+        """Put whole frames at the head of the ring; never waits.
+
+        Args:
+            source: who sends them; those of a source that does not feed the ring are discarded.
+            run: see castd.wire.framer; its times count from that source's first frame.
+
+        Raises:
+            ValueError: the run is larger than the ring (the framer's fault: see framer.RUN_BYTES).
+        """
+        if source is not self.source:
+            return
+        size = len(run.data)
+        if size > self.ring.capacity:
+            raise ValueError(f"a run of {size} bytes does not fit the ring of {self.name}")
+        self._make_room(size)
+        at = self.ring.head
+        self.ring.append(run.data)
+        timeline, wall = self.timeline, self.clock.wall()
+        if run.start is None or run.end is None:
+            start = end = max(timeline.end, self.clock.monotonic() - source.connected)  # no media time: the clock's
+            base = start
+        else:
+            if self._base is None:
+                self._base = timeline.end - run.start
+            base = self._base
+            end = base + run.end
+        for entry in run.entries:
+            timeline.add_entry(EntryMark(at + entry.offset, base + entry.time, wall))
+        timeline.end = end
+        if run.head is not None:
+            timeline.add_head(self.ring.head, run.head)
+        if self.outlet is not None:
+            self.outlet.news()
+
+    def _make_room(self, size: int) -> None:
+        """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
+        ring, timeline = self.ring, self.timeline
+        while ring.head + size - ring.capacity > 0 and ring.capacity < self.settings.ring_bytes:
+            if timeline.end - timeline.oldest_time >= self.settings.ring_seconds:
+                break
+            ring.grow(min(ring.capacity * 2, self.settings.ring_bytes))
+        tail = ring.head + size - ring.capacity
+        if tail > 0:
+            if self.outlet is not None:
+                self.outlet.make_room(tail)
+            timeline.forget(tail)
+
+    def set_title(
+        self,
+        text: str,
+        *,
+        artist: str | None = None,
+        title: str | None = None,
+        album: str | None = None,
+        url: str = "",
+        position: int | None = None,
+    ) -> Title:
+        """Put a title on the timeline.
+
+        Args:
+            text, artist, title, album, url: see timeline.Title.
+            position: from where it is heard; the head of the ring if None. A past one is moved up to the tail.
+
+        Returns:
+            The mark as it stands on the timeline.
+        """
+        at = self.ring.head if position is None else max(position, self.ring.tail)
+        time = self.timeline.end if position is None else self.timeline.time_at(at)
+        mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
+        self.timeline.add_title(mark)
+        return mark
+
+    def join(self, listener: Listener) -> None:
+        """Count `listener` in."""
+        self.listeners[listener.id] = listener
+        self.listener_peak = max(self.listener_peak, len(self.listeners))
+
+    def leave(self, listener: Listener) -> None:
+        """Count `listener` out. Twice does no harm."""
+        if self.listeners.pop(listener.id, None) is not None:
+            self._bytes_sent_to_departed += listener.bytes_sent
+
+    def close(self, reason: Goodbye) -> None:
+        """End everybody here and free the ring; the mount is not used again."""
+        for source in list(self.sources):
+            source.end(reason)
+            self.release(source)
+        for listener in list(self.listeners.values()):
+            listener.end(reason)
+        if self.outlet is not None:
+            self.outlet.close()
+        self.ring.close()

@@ -1,0 +1,77 @@
+"""All mounts of the server, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from castd.mount.mount import Mount
+from castd.mount.party import Goodbye
+
+if TYPE_CHECKING:
+    from castd.config import Config
+    from castd.mount.mount import Clock
+
+
+@dataclass(slots=True)
+class Totals:
+    """What there ever was since the server began."""
+
+    connections: int = 0
+    listeners: int = 0
+    sources: int = 0
+
+
+class Registry:
+    """The mounts; totals are counted from the sets they count, never kept beside them.
+
+    Attributes:
+        mounts: by name.
+        totals: of all that came and went.
+        clock: of all mounts.
+        started: wall time at which the server began.
+    """
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.started = clock.wall()
+        self.started_monotonic = clock.monotonic()
+        self.totals = Totals()
+        self.mounts: dict[str, Mount] = {}
+
+    @property
+    def sources(self) -> int:
+        return sum(len(mount.sources) for mount in self.mounts.values())
+
+    @property
+    def listeners(self) -> int:
+        return sum(len(mount.listeners) for mount in self.mounts.values())
+
+    def get(self, name: str) -> Mount | None:
+        """The mount of that name, if a source is or was there and it has not been closed since."""
+        return self.mounts.get(name)
+
+    def open(self, name: str) -> Mount:
+        """The mount of that name, made if there is none."""
+        mount = self.mounts.get(name)
+        if mount is None:
+            mount = self.mounts[name] = Mount(name, self.config.mount(name), self.clock)
+        return mount
+
+    def reap(self) -> list[Mount]:
+        """Close the mounts whose source has been away for their linger time.
+
+        Returns:
+            The mounts closed.
+        """
+        now = self.clock.monotonic()
+        over = [
+            mount
+            for mount in self.mounts.values()
+            if mount.lost is not None and now - mount.lost >= mount.settings.linger_seconds
+        ]
+        for mount in over:
+            del self.mounts[mount.name]
+            mount.close(Goodbye.SOURCE_ENDED)
+        return over

@@ -1,0 +1,100 @@
+"""A mount's bytes: one contiguous buffer addressed by absolute positions that never wrap.
+
+A reader is an integer. The buffer is a memfd mapped into memory, so that it can later be handed to another process. A
+memoryview slice must not outlive the call it was made for: a mapping cannot be closed while a view of it lives.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+SMALLEST = 64 * 1024
+"""The largest run, an Ogg page of 65,307 bytes (RFC 3533 §6), fits a ring of this size."""
+
+
+class Ring:
+    """The last bytes of a stream.
+
+    Attributes:
+        capacity: bytes it holds.
+        head: absolute position after the newest byte.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = max(capacity, SMALLEST)
+        self.head = 0
+        self._map, self._view = _allocate(self.capacity)
+
+    @property
+    def tail(self) -> int:
+        """Absolute position of the oldest byte still held."""
+        return max(0, self.head - self.capacity)
+
+    def append(self, data: bytes) -> None:
+        """Write at the head, over the oldest bytes.
+
+        Args:
+            data: at most `capacity` bytes; the caller checks.
+        """
+        size = len(data)
+        at = self.head % self.capacity
+        room = self.capacity - at
+        if size <= room:
+            self._view[at : at + size] = data
+        else:
+            self._view[at:] = data[:room]
+            self._view[: size - room] = data[room:]
+        self.head += size
+
+    def views(self, start: int, stop: int) -> list[memoryview]:
+        """The bytes from `start` to `stop` in place: one slice, two across the wrap, none if empty.
+
+        Args:
+            start: absolute position, not before `tail`.
+            stop: absolute position, not after `head`.
+        """
+        if start == stop:
+            return []
+        at, end = start % self.capacity, stop % self.capacity
+        if at < end:
+            return [self._view[at:end]]
+        if not end:
+            return [self._view[at:]]
+        return [self._view[at:], self._view[:end]]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """A copy of the bytes from `start` to `stop`; same bounds as `views`."""
+        return b"".join(self.views(start, stop))
+
+    def grow(self, capacity: int) -> None:
+        """Move to a larger buffer; every position held stays valid.
+
+        Raises:
+            OSError: no memory for it; the ring is unchanged.
+        """
+        larger, view = _allocate(capacity)
+        start = self.tail
+        for piece in self.views(start, self.head):
+            at = start % capacity
+            room = min(len(piece), capacity - at)
+            view[at : at + room] = piece[:room]
+            view[: len(piece) - room] = piece[room:]
+            start += len(piece)
+            piece.release()
+        self.close()
+        self.capacity, self._map, self._view = capacity, larger, view
+
+    def close(self) -> None:
+        self._view.release()
+        self._map.close()
+
+
+def _allocate(capacity: int) -> tuple[mmap.mmap, memoryview]:
+    fd = os.memfd_create("castd-ring", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, capacity)
+        mapped = mmap.mmap(fd, capacity)
+    finally:
+        os.close(fd)  # the mapping keeps the file, and its own descriptor to it
+    return mapped, memoryview(mapped)

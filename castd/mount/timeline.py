@@ -1,0 +1,165 @@
+"""The marks on a mount's ring, from which every output takes its times.
+
+Each mark has a byte position, a media time (seconds of audio since the mount began, exact: see castd.wire.framer) and
+a wall time (seconds since 1970, for display only). From the marks alone come the join point, the burst, ICY titles,
+lag in seconds and, later, HLS cuts and rewind. A title may be inserted at a past position: titles parsed in a thread
+arrive late.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from castd.wire.framer import Head
+
+
+class EntryMark(NamedTuple):
+    """A decoder may start here."""
+
+    position: int
+    time: float
+    wall: float
+
+
+class HeadMark(NamedTuple):
+    """From here on these header pages are in force; head None: the stream that began here has none (yet)."""
+
+    position: int
+    head: Head | None
+
+
+class Splice(NamedTuple):
+    """A source began here: what stands before is another stream, and no burst reaches back over it."""
+
+    position: int
+    time: float
+    wall: float
+
+
+class Title(NamedTuple):
+    """What is heard from `position` on.
+
+    Attributes:
+        text: the whole as players show it, usually "Artist - Title".
+        artist, title, album: None where the source gave only the text.
+        url: StreamUrl, "" for none.
+    """
+
+    position: int
+    time: float
+    wall: float
+    text: str
+    artist: str | None = None
+    title: str | None = None
+    album: str | None = None
+    url: str = ""
+
+
+_position = attrgetter("position")
+_time = attrgetter("time")
+_Mark = TypeVar("_Mark", HeadMark, Splice, Title)
+
+
+class Timeline:
+    """The marks of one mount, in order of position.
+
+    Attributes:
+        end: media time in seconds at the head of the ring.
+        title: the newest title, None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0.0
+        self.title: Title | None = None
+        self._entries: list[EntryMark] = []
+        self._heads: list[HeadMark] = []
+        self._splices: list[Splice] = []
+        self._titles: list[Title] = []
+
+    def add_entry(self, entry: EntryMark) -> None:
+        self._entries.append(entry)
+
+    def add_head(self, position: int, head: Head) -> None:
+        self._heads.append(HeadMark(position, head))
+
+    def add_splice(self, splice: Splice) -> None:
+        """A source begins: it has no head yet, and its first byte is a place to start."""
+        self._splices.append(splice)
+        self._heads.append(HeadMark(splice.position, None))
+        self._entries.append(EntryMark(*splice))
+
+    def add_title(self, title: Title) -> None:
+        """Insert a title; of two at one position the later call wins."""
+        at = bisect_left(self._titles, title.position, key=_position)
+        if at < len(self._titles) and self._titles[at].position == title.position:
+            self._titles[at] = title
+        else:
+            insort(self._titles, title, key=_position)
+        self.title = self._titles[-1]
+
+    def head_at(self, position: int) -> Head | None:
+        """The header pages in force at a position."""
+        mark = _in_force(self._heads, position)
+        return mark.head if mark else None
+
+    def title_at(self, position: int) -> Title | None:
+        """The title heard at a position."""
+        return _in_force(self._titles, position)
+
+    def splice_at(self, position: int) -> Splice | None:
+        """Where the source whose bytes stand at a position began."""
+        return _in_force(self._splices, position)
+
+    def join(self, burst_seconds: float) -> EntryMark | None:
+        """Where a new listener starts.
+
+        Args:
+            burst_seconds: seconds of past audio to begin with; less if the source is younger.
+
+        Returns:
+            The newest entry at least that old within the newest source's stream, else its oldest entry; None if no
+            source has begun.
+        """
+        if not self._splices:
+            return None
+        first = bisect_left(self._entries, self._splices[-1].position, key=_position)
+        at = bisect_right(self._entries, self.end - burst_seconds, lo=first, key=_time)
+        if at > first:
+            return self._entries[at - 1]
+        return self._entries[first] if first < len(self._entries) else None
+
+    def next_entry(self, position: int) -> EntryMark | None:
+        """The first entry at or after a position."""
+        at = bisect_left(self._entries, position, key=_position)
+        return self._entries[at] if at < len(self._entries) else None
+
+    def position_at(self, time: float) -> int:
+        """The position of the newest entry not after a media time; the oldest entry's if all are younger; else 0."""
+        at = bisect_right(self._entries, time, key=_time)
+        if at:
+            return self._entries[at - 1].position
+        return self._entries[0].position if self._entries else 0
+
+    def time_at(self, position: int) -> float:
+        """Media time at a position, to the entry before it (that is, to about 0.1 s)."""
+        at = bisect_right(self._entries, position, key=_position)
+        return self._entries[at - 1].time if at else (self._entries[0].time if self._entries else self.end)
+
+    @property
+    def oldest_time(self) -> float:
+        """Media time of the oldest entry held."""
+        return self._entries[0].time if self._entries else self.end
+
+    def forget(self, tail: int) -> None:
+        """Drop what lies before `tail`; of heads, splices and titles the one in force there stays."""
+        del self._entries[: bisect_left(self._entries, tail, key=_position)]
+        for marks in (self._heads, self._splices, self._titles):
+            del marks[: max(0, bisect_right(marks, tail, key=_position) - 1)]
+
+
+def _in_force(marks: list[_Mark], position: int) -> _Mark | None:
+    at = bisect_right(marks, position, key=_position)
+    return marks[at - 1] if at else None

@@ -1,0 +1,104 @@
+"""Listening sockets, and what is set on those of clients.
+
+A listener's socket outlives its task: it is taken from trio, set for the pump, and from then on only the pump writes
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from castd.config import Listen
+
+BACKLOG = 4096
+"""Connections waiting to be accepted. Icecast's 5 makes 5,000 reconnecting listeners wait for minutes
+(docs/design.md)."""
+
+KEEPALIVE_PROBES = 3
+
+
+async def open_listeners(listen: tuple[Listen, ...]) -> list[trio.SocketListener]:
+    """Bind every configured address.
+
+    Raises:
+        ConfigError: an address cannot be bound; the message says which and why.
+    """
+    listeners: list[trio.SocketListener] = []
+    try:
+        for each in listen:
+            try:
+                listeners += await _bind(each)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise ConfigError(f"cannot listen on {each.host or '*'}:{each.port}: {reason}") from None
+    except ConfigError:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners
+
+
+async def _bind(listen: Listen) -> list[trio.SocketListener]:
+    if not listen.host:  # one socket for both families, where the machine has IPv6
+        try:
+            return [_listener(socket.AF_INET6, ("::", listen.port), dual=True)]
+        except OSError:
+            return [_listener(socket.AF_INET, ("0.0.0.0", listen.port))]
+    found = await trio.socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return [_listener(family, address) for family, _, _, _, address in found]
+
+
+def _listener(family: int, address: tuple[object, ...], *, dual: bool = False) -> trio.SocketListener:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dual))
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+
+def address_text(host: str) -> str:
+    """A client's address as logs, limits and statistics know it: an IPv4 one mapped into IPv6 is IPv4."""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
+def end_vanished_peers(sock: trio.socket.SocketType | socket.socket, seconds: float) -> None:
+    """Have the kernel end a connection whose peer acknowledges nothing for so long, while data flows or not.
+
+    Args:
+        seconds: config limits.peer_timeout_seconds.
+    """
+    probe_seconds = max(1, round(seconds / (KEEPALIVE_PROBES + 1)))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe_seconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe_seconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
+
+
+def detach(stream: trio.SocketStream, send_buffer_bytes: int) -> socket.socket:
+    """Take a connection from trio, for the pump to write.
+
+    Args:
+        stream: closed on return.
+        send_buffer_bytes: what the kernel keeps for a peer that reads slowly; it may take twice that in memory.
+    """
+    sock = socket.socket(fileno=os.dup(stream.socket.fileno()))
+    stream.socket.close()  # a bare detach would leave it registered with trio's epoll
+    sock.setblocking(False)
+    # trio's 16 KiB, set on every stream, would cap each send to what is nearly sent already
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    return sock

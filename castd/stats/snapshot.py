@@ -1,0 +1,159 @@
+"""What is true now, as plain values: every page, API answer and reply head is made of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from castd.mount.mount import Mount
+    from castd.mount.party import Listener, Source
+    from castd.mount.timeline import Title
+
+KBIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MountFacts:
+    """What a mount is called and what it carries: the operator's words before the source's, the bytes' before both.
+
+    Attributes:
+        content_type: "" before a source was there.
+        codec: "mp3", "aac", "vorbis", "opus", "flac", "speex", ...; "" if unknown.
+        bitrate: in bit/s, 0 if unknown.
+        sample_rate: in Hz, 0 if unknown.
+        channels: 0 if unknown.
+        audio_info: the source's Ice-Audio-Info pairs; audio_info_text as it sent them.
+        declared_bitrate: as the source wrote it, usually kbit/s.
+    """
+
+    name: str
+    description: str
+    genre: str
+    url: str
+    public: bool
+    content_type: str
+    codec: str
+    bitrate: int
+    sample_rate: int
+    channels: int
+    audio_info: tuple[tuple[str, str], ...]
+    audio_info_text: str
+    declared_bitrate: str
+
+
+def mount_facts(mount: Mount) -> MountFacts:
+    """The facts of a mount."""
+    settings, said, info = mount.settings, mount.description, mount.info
+    audio_info = dict(said.audio_info) if said else {}
+
+    def declared(*names: str) -> int:
+        for name in names:
+            value = audio_info.get(name, "")
+            if value.isascii() and value.isdigit() and len(value) < 8:
+                return int(value)
+        return 0
+
+    declared_bitrate = said.bitrate if said else ""
+    kilobits = declared("ice-bitrate", "bitrate")
+    if declared_bitrate.isascii() and declared_bitrate.isdigit() and len(declared_bitrate) < 8:
+        kilobits = int(declared_bitrate)
+    public = settings.public if settings.public is not None else bool(said and said.public)
+    return MountFacts(
+        name=settings.name or (said.name if said else ""),
+        description=settings.description or (said.description if said else ""),
+        genre=settings.genre or (said.genre if said else ""),
+        url=settings.url or (said.url if said else ""),
+        public=public,
+        content_type=said.content_type if said else "",
+        codec=info.codec if info else "",
+        bitrate=(info.bitrate if info else 0) or kilobits * KBIT,
+        sample_rate=(info.sample_rate if info else 0) or declared("ice-samplerate", "samplerate"),
+        channels=(info.channels if info else 0) or declared("ice-channels", "channels"),
+        audio_info=said.audio_info if said else (),
+        audio_info_text=said.audio_info_text if said else "",
+        declared_bitrate=declared_bitrate,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFacts:
+    """A listener as operators see it.
+
+    Attributes:
+        connected_seconds: since it joined.
+        lag_seconds: media time between what was last given to the kernel for it and the live end.
+    """
+
+    id: int
+    mount: str
+    address: str
+    agent: str
+    user: str
+    protocol: str
+    connected_seconds: float
+    bytes_sent: int
+    lag_seconds: float
+    jumps: int
+
+
+def listener_facts(mount: Mount, listener: Listener) -> ListenerFacts:
+    """The facts of one listener."""
+    timeline = mount.timeline
+    behind = timeline.end - timeline.time_at(listener.position) if listener.position < mount.ring.head else 0.0
+    return ListenerFacts(
+        id=listener.id,
+        mount=mount.name,
+        address=listener.address,
+        agent=listener.agent,
+        user=listener.user,
+        protocol=listener.protocol,
+        connected_seconds=round(mount.clock.monotonic() - listener.connected, 3),
+        bytes_sent=listener.bytes_sent,
+        lag_seconds=round(max(0.0, behind), 3),
+        jumps=listener.jumps,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """A source as operators see it.
+
+    Attributes:
+        connected_seconds: since it claimed its mount.
+        silent_seconds: since its last bytes.
+        skipped_bytes: bytes that were no part of a frame, tags not counted.
+    """
+
+    id: int
+    mount: str
+    address: str
+    agent: str
+    user: str
+    protocol: str
+    connected_seconds: float
+    silent_seconds: float
+    bytes_received: int
+    skipped_bytes: int
+
+
+def source_facts(mount: Mount, source: Source) -> SourceFacts:
+    """The facts of one source."""
+    now = mount.clock.monotonic()
+    return SourceFacts(
+        id=source.id,
+        mount=mount.name,
+        address=source.address,
+        agent=source.agent,
+        user=source.user,
+        protocol=source.protocol,
+        connected_seconds=round(now - source.connected, 3),
+        silent_seconds=round(now - source.received, 3),
+        bytes_received=source.bytes_received,
+        skipped_bytes=source.skipped_bytes,
+    )
+
+
+def title_of(mount: Mount) -> Title | None:
+    """The title in force at the live end."""
+    return mount.timeline.title

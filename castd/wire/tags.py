@@ -1,0 +1,142 @@
+"""What a stream says about itself, read by mutagen: titles, and the figures of its first frames.
+
+This is the one module through which mutagen enters. mutagen is made for files. On hostile input it lets errors of every
+kind escape, and once took 128 ms; so it is given at most MUTAGEN_BYTES, every Exception of its is answered with what
+is known so far, and callers run these functions in a thread.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from mutagen.aac import AACInfo
+from mutagen.flac import VCFLACDict
+from mutagen.id3 import ID3
+from mutagen.mp3 import MPEGInfo
+
+from castd.wire.ogg_codecs import comment_block, identify
+from castd.wire.ogg_pages import Page, PageCutter
+
+MUTAGEN_BYTES = 64 * 1024
+"""Comments stand before cover art, and a few frames are enough: this holds what matters of either."""
+
+TEXT_CHARACTERS = 1024
+"""Longer than any title; what ICY, pages and the history can carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Texts for people, safe to show as text: on one line, no control characters, at most TEXT_CHARACTERS. Else ""."""
+
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    genre: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """The figures of a stream.
+
+    Attributes:
+        codec: as in Head.codec, or "mp3", "mp2", "mp1", "aac"; "unknown".
+        bitrate: in bit/s; 0 if unknown.
+        sample_rate: in Hz; 0 if unknown.
+        channels: 0 if unknown.
+    """
+
+    codec: str = "unknown"
+    bitrate: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+
+
+def comments(codec: str, packet: bytes) -> Tags:
+    """Read a comment header; a field that occurs more than once is joined by commas.
+
+    Args:
+        codec: as in Head.codec.
+        packet: as in Head.comment. Untrusted, and possibly cut short by MUTAGEN_BYTES: what precedes the cut counts.
+    """
+    # of mutagen's readers the one that asks for no framing bit, which only Vorbis has
+    found: Any = VCFLACDict()  # type: ignore[no-untyped-call]
+    try:
+        found.load(BytesIO(comment_block(codec, packet)[:MUTAGEN_BYTES]))
+    except Exception:
+        pass  # what was read before the damage stays in `found`
+    fields: dict[str, list[str]] = {}
+    for name, text in found:
+        fields.setdefault(name.lower(), []).append(text)
+    # the names of https://xiph.org/vorbis/doc/v-comment.html, in the order of Tags
+    return Tags(*(_text(fields.get(name, ())) for name in ("title", "artist", "album", "genre", "date")))
+
+
+def id3(data: bytes) -> Tags:
+    """Read an ID3v2 tag that stands at the start of some bytes.
+
+    Args:
+        data: the tag, as much of it as there is. Untrusted.
+    """
+    data = data[:MUTAGEN_BYTES]
+    if len(data) > 10 and _synchsafe(data[6:10]) > len(data) - 10:
+        # cover art is what makes tags long, and comes last; mutagen reads no tag that is not all there
+        size = len(data) - 10
+        data = data[:6] + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + data[10:]
+    try:
+        frames: Any = ID3(BytesIO(data), load_v1=False)  # type: ignore[no-untyped-call]
+        # https://id3.org/id3v2.4.0-frames, §4.2, in the order of Tags
+        found = [frames.getall(name) for name in ("TIT2", "TPE1", "TALB", "TCON", "TDRC")]
+        return Tags(*(_text(str(text) for frame in each for text in frame.text) for each in found))
+    except Exception:
+        return Tags()
+
+
+def stream_info(codec: str, start: bytes) -> StreamInfo:
+    """Read the figures of a stream.
+
+    Args:
+        codec: what the framer found; see StreamInfo.codec.
+        start: the first kilobytes of frames, or the header pages of an Ogg link. Untrusted.
+    """
+    start = start[:MUTAGEN_BYTES]
+    try:
+        if codec in ("mp3", "mp2", "mp1"):
+            info: Any = MPEGInfo(BytesIO(start))
+            return StreamInfo(f"mp{info.layer}", int(info.bitrate), info.sample_rate, info.channels)
+        if codec == "aac":
+            info = AACInfo(BytesIO(start))
+            return StreamInfo(codec, int(info.bitrate), info.sample_rate, info.channels)
+    except Exception:
+        return StreamInfo()
+    return _ogg_info(start)
+
+
+def _ogg_info(headers: bytes) -> StreamInfo:
+    """The first stream with sound. mutagen would look for the last page, to no end in a live stream."""
+    for page in map(Page.read, PageCutter().feed(headers)):
+        codec = identify(b"".join(page.packets()[:1]))
+        if page.bos and codec.audio:
+            return StreamInfo(codec.name, codec.bitrate, codec.sample_rate, codec.channels)
+    return StreamInfo()
+
+
+def _synchsafe(size: bytes) -> int:
+    """An ID3v2 size: seven bits a byte (https://id3.org/id3v2.4.0-structure, §6.2)."""
+    number = 0
+    for byte in size:
+        number = number << 7 | byte & 0x7F
+    return number
+
+
+def _text(values: Iterable[str]) -> str:
+    """One line of text out of a field's values."""
+    joined = ", ".join(value for value in values if value)[: 4 * TEXT_CHARACTERS]
+    spaced = " ".join(joined.split())  # line ends and tabs become spaces
+    # Cc: control characters. Cs: halves of a surrogate pair, which no encoding can carry
+    shown = "".join(character for character in spaced if unicodedata.category(character) not in ("Cc", "Cs"))
+    return shown[:TEXT_CHARACTERS].strip()

@@ -1,0 +1,18 @@
+"""Text from strangers, made safe to stand in a header, a log line, a page, XML or an ICY block."""
+
+from __future__ import annotations
+
+import unicodedata
+
+TEXT_CHARACTERS = 1024
+"""Longest text kept: longer than any title; what ICY, pages and the history can carry."""
+
+_UNWANTED = ("Cc", "Cs", "Cn")
+"""Unicode categories: control characters; halves of a surrogate pair, which no encoding carries; code points that are
+no characters, which XML forbids."""
+
+
+def one_line(text: str, limit: int = TEXT_CHARACTERS) -> str:
+    """The text on one line, without control characters, at most `limit` characters of it."""
+    spaced = " ".join(text[: 4 * limit].split())
+    return "".join(char for char in spaced if unicodedata.category(char) not in _UNWANTED)[:limit].strip()

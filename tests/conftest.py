@@ -1,0 +1,32 @@
+"""What every test may use: the choice of server to test, and the programs a test needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--against",
+        choices=("castd", "icecast"),
+        default="castd",
+        help="the server that end-to-end tests start; icecast shows whether a failure is the test's own",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*programs): skips where one is not installed; in CI it fails instead")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    needed = [program for mark in item.iter_markers("needs") for program in mark.args]
+    missing = [program for program in dict.fromkeys(needed) if shutil.which(program) is None]
+    if not missing:
+        return
+    message = f"not installed: {', '.join(missing)} (.ci/peers installs them)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

@@ -1,0 +1,1 @@
+"""The programs castd meets, each driven by a small module."""

@@ -1,0 +1,134 @@
+"""The servers under test, and what a test asks of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import quote, urlsplit
+
+import trio
+
+from tests.e2e.client import get
+from tests.e2e.program import Program, until
+
+SOURCE_PASSWORD = "s0urce-secret"
+ADMIN_PASSWORD = "adm1n-secret"
+
+READY_SECONDS = 20.0
+"""How long a server may take from its start to its first line."""
+
+
+class Server(Protocol):
+    """A server that runs, on a free port of loopback.
+
+    Attributes:
+        address: http://127.0.0.1:PORT, nothing after the port.
+    """
+
+    @property
+    def address(self) -> str: ...
+
+
+def source_url(server: Server, mount: str, scheme: str = "icecast") -> str:
+    """Where an encoder sends to, with its credentials."""
+    return f"{scheme}://source:{SOURCE_PASSWORD}@{urlsplit(server.address).netloc}{mount}"
+
+
+async def status(server: Server, mount: str) -> dict[str, Any] | None:
+    """What /status-json.xsl tells of a mount; None while the mount is not live."""
+    reply = await get(f"{server.address}/status-json.xsl")
+    assert reply.status == 200, reply
+    sources = json.loads(reply.body)["icestats"].get("source", [])
+    for source in sources if isinstance(sources, list) else [sources]:
+        if urlsplit(source["listenurl"]).path == mount:
+            return dict(source)
+    return None
+
+
+async def live(server: Server, mount: str, *, seconds: float = 20.0) -> None:
+    """Wait for a mount's source."""
+
+    async def probe() -> bool:
+        return await status(server, mount) is not None
+
+    await until(probe, seconds=seconds, what=f"a source on {mount}")
+
+
+async def set_title(server: Server, mount: str, title: str) -> None:
+    """Tell the server what is playing, as encoders do."""
+    query = f"mount={quote(mount)}&mode=updinfo&charset=UTF-8&song={quote(title)}"
+    reply = await get(f"{server.address}/admin/metadata?{query}", ("source", SOURCE_PASSWORD))
+    assert reply.status == 200, reply
+
+
+async def kill_source(server: Server, mount: str) -> None:
+    """Cut a source off, as an operator does."""
+    reply = await get(f"{server.address}/admin/killsource?mount={quote(mount)}", ("admin", ADMIN_PASSWORD))
+    assert reply.status == 200, reply
+
+
+class Castd:
+    """castd as its users start it; leaving it, it has to end by itself, without an error in its log.
+
+    Args:
+        folder: takes the configuration, the state and the logs.
+        settings: lines of TOML added to the configuration.
+    """
+
+    def __init__(self, folder: Path, settings: str = "") -> None:
+        folder.mkdir(exist_ok=True)
+        config = folder / "castd.toml"
+        config.write_text(
+            f"""\
+[server]
+state_dir = "{folder / "state"}"
+
+[[listen]]
+host = "127.0.0.1"
+port = 0
+
+[auth]
+source_password = "{SOURCE_PASSWORD}"
+admin_password = "{ADMIN_PASSWORD}"
+
+{settings}
+""",
+            encoding="utf-8",
+        )
+        self._program = Program(
+            [sys.executable, "-m", "castd", "run", "-c", config],
+            folder / "castd.out",
+            errors=folder / "castd.log",
+            environment={"PYTHONUNBUFFERED": "1"},
+        )
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        await self._program.__aenter__()
+        try:
+            self.address = await self._announced_address()
+        except BaseException:
+            await self._program.stop()
+            raise
+        return self
+
+    async def _announced_address(self) -> str:
+        """Where it listens: what it prints once it does, since the port was the system's choice."""
+        return (await self._program.printed(r"http://127\.0\.0\.1:\d+", seconds=READY_SECONDS)).group()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        exit_status = await self._program.stop()
+        log = self.log()
+        if error is not None and not isinstance(error, trio.Cancelled):
+            print(log)  # pytest shows it beside the failure
+            return
+        assert exit_status == 0, f"castd ended with {exit_status}:\n{log}"
+        assert "Traceback" not in log, log
+
+    def log(self) -> str:
+        return self._program.text()

@@ -1,0 +1,81 @@
+// The mounts as cards. A card is made once and then only changed where its text differs, so that focus, selection and
+// screen readers are left in peace. Titles, names and addresses come from strangers: textContent only.
+
+import { count, formatOf, nameOf, siteOf, streamUrl, titleOf } from "./text.js";
+
+const STATES = { live: "on air", waiting: "The source was lost; the stream is kept for a while" };
+
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export class Cards {
+  #list;
+  #template;
+  #cards = new Map(); // mount name -> article
+
+  constructor(list, template) {
+    this.#list = list;
+    this.#template = template;
+  }
+
+  // Show exactly these mounts, in this order.
+  show(mounts) {
+    const names = new Set(mounts.map((mount) => mount.mount));
+    for (const [name, card] of this.#cards) {
+      if (names.has(name)) continue;
+      card.remove();
+      this.#cards.delete(name);
+    }
+    mounts.forEach((mount, index) => {
+      const card = this.#cards.get(mount.mount) ?? this.#make(mount.mount);
+      fill(card, mount);
+      const there = this.#list.children[index];
+      if (there !== card) this.#list.insertBefore(card, there ?? null);
+    });
+  }
+
+  // Tell which one is being played; `state` is the player's.
+  mark(playing, state) {
+    for (const [name, card] of this.#cards) {
+      const wanted = name === playing;
+      card.querySelector(".play").setAttribute("aria-pressed", wanted);
+      if (wanted) card.dataset.player = state;
+      else delete card.dataset.player;
+    }
+  }
+
+  #make(name) {
+    const card = this.#template.content.firstElementChild.cloneNode(true);
+    card.dataset.mount = name;
+    this.#cards.set(name, card);
+    return card;
+  }
+}
+
+function fill(card, mount) {
+  const put = (name, text) => {
+    const element = card.querySelector(`.${name}`);
+    setText(element, text ?? "");
+    return element;
+  };
+  const name = nameOf(mount);
+  const title = titleOf(mount);
+  card.dataset.state = mount.state;
+  card.setAttribute("aria-label", name);
+  card.querySelector(".play").setAttribute("aria-label", `Play ${name}`);
+  card.querySelector(".copy").setAttribute("aria-label", `Copy link to ${name}`);
+  put("name", name);
+  put("state", mount.state).title = STATES[mount.state] ?? "";
+  put("listeners", count(mount.listeners, "listener")).title = `at most ${mount.listener_peak} at once`;
+  put("title", title).title = title;
+  put("description", mount.description);
+  put("genre", mount.genre);
+  put("format", formatOf(mount));
+  put("direct", mount.mount).href = streamUrl(mount);
+
+  const site = siteOf(mount);
+  const link = put("site", site?.host);
+  link.hidden = !site;
+  if (site) link.href = site.href;
+}

@@ -1,0 +1,43 @@
+// Values of the status document (GET /api/v1/status) as words and addresses for people. No DOM, no state.
+
+const CODECS = { mp3: "MP3", aac: "AAC", opus: "Opus", vorbis: "Vorbis", flac: "FLAC", speex: "Speex", theora: "Theora" };
+const CHANNELS = { 1: "mono", 2: "stereo" };
+
+export const nameOf = (mount) => mount.name || mount.mount;
+
+export const titleOf = (mount) => mount.title?.text ?? "";
+
+export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+
+// "MP3 · 128 kbit/s · 44.1 kHz · stereo", leaving out what the server does not know.
+export function formatOf(mount) {
+  const { codec, content_type, bitrate, sample_rate, channels } = mount;
+  return [
+    CODECS[codec] ?? (codec || content_type),
+    bitrate && `${Math.round(bitrate / 1000)} kbit/s`,
+    sample_rate && `${sample_rate / 1000} kHz`,
+    channels && (CHANNELS[channels] ?? `${channels} channels`),
+  ].filter(Boolean).join(" · ");
+}
+
+// The stream as reached from this page: `listen_url` names the configured hostname, which is often "localhost".
+// Prefixed with the origin, because a path such as "//elsewhere/live" alone would name another host.
+export const streamUrl = (mount) => location.origin + mount.path;
+
+// A source may announce any address; only http(s) becomes a link. Returns a URL or null.
+export function siteOf(mount) {
+  try {
+    const url = new URL(mount.url);
+    return /^https?:$/.test(url.protocol) ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+export function duration(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 1) return "less than a minute";
+  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `${Math.floor(minutes / 1440)} days`;
+}

@@ -97,6 +97,16 @@ class Server:
             ConfigError: an address cannot be bound.
         """
         listeners = await sockets.open_listeners(self.config.listen)
+        try:
+            await self._serve(listeners, ready)
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+            for mount in self.registry.mounts.values():
+                mount.close(Goodbye.DRAINED)
+            self.poller.close()
+
+    async def _serve(self, listeners: list[trio.SocketListener], ready: Callable[[list[str]], None]) -> None:
         stop = trio.Event()
         async with trio.open_nursery() as services:
             services.start_soon(self.poller.run)
@@ -115,9 +125,6 @@ class Server:
                 await self._drain()
                 connections.cancel_scope.cancel()
             services.cancel_scope.cancel()
-        for mount in list(self.registry.mounts.values()):
-            mount.close(Goodbye.DRAINED)
-        self.poller.close()
 
     async def _drain(self) -> None:
         """Take no more from sources, give listeners what is left."""

@@ -11,7 +11,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="castd", description="A live-audio streaming server, compatible with Icecast.")
+    parser = argparse.ArgumentParser(
+        prog="castd", description="A live-audio streaming server, compatible with Icecast."
+    )
     parser.add_argument("--version", action="version", version=f"castd {__version__}")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
@@ -140,7 +142,7 @@ def _raise_descriptor_limit(max_listeners: int) -> None:
         log.info("open files: at most %s, enough for limits.max_listeners = %d", _files(hard), max_listeners)
     else:
         log.warning(
-            "open files: at most %d, so about %d listeners and not limits.max_listeners = %d; raise LimitNOFILE or ulimit -n",
+            "open files: at most %d, about %d listeners, not limits.max_listeners = %d; raise LimitNOFILE or ulimit -n",
             hard,
             max(0, hard - SPARE_DESCRIPTORS),
             max_listeners,
@@ -189,13 +191,24 @@ def _whereabouts(config: Config, name: str) -> str:
 
 def _summary(path: Path | None, config: Config) -> str:
     addresses = ", ".join(f"{each.host or 'every address'} port {each.port or 'any'}" for each in config.listen)
-    mounts = ", ".join(name for name in config.mounts if name != "default") or "none of their own"
-    return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    for mounts {mounts}; all others alike\n"
+    mounts = ", ".join(sorted(config.mounts.keys() - {"default"}))
+    settings = f"of their own for {mounts}" if mounts else "the same for every mount"
+    return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    {settings}\n"
 
 
 def _say(text: str) -> None:
     """Print for the operator; a server does not end because nobody reads."""
     try:
-        print(text, end="", flush=True)
-    except (OSError, ValueError) as error:
-        log.warning("cannot write to standard output: %s", error)
+        print(text.encode("utf-8", "backslashreplace").decode(), end="", flush=True)
+    except OSError as error:
+        log.warning("cannot write to standard output: %s", error.strerror)
+        # Python keeps what it could not write; failing once more at exit, it would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leaves(group: BaseExceptionGroup[ConfigError]) -> Iterator[ConfigError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -56,6 +56,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
         known: what would have been right.
     """
     names = list(known)
-    if near := get_close_matches(word, names, n=1):
+    if near := get_close_matches(word, names, n=1, cutoff=0.5):
         return f"; did you mean {near[0]}?"
     return f"; known: {', '.join(names)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from castd.config.files import read_secret
 from castd.config.model import Auth, Delivery, Limits, Listen, MountSettings, Server
 from castd.config.problems import Problems, nearest
 from castd.config.rules import PATH
-from castd.config.schema import Key, keys, shown
+from castd.config.schema import Key, keys
 
 PLAIN_SECTIONS: Mapping[str, type] = {"server": Server, "auth": Auth, "limits": Limits, "delivery": Delivery}
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
@@ -86,7 +87,7 @@ class Reader:
             try:
                 values |= {key.name: key.accept(read_secret(Path(path))), file_key: path}
             except ValueError as error:
-                where = f"{self.label(section, file_key)} = {shown(path)}"
+                where = f"{self.label(section, file_key)} = {json.dumps(path)}"
                 self.problems.add(self.source, f"{where}: {error}", key.name)
         elif key.name in values:
             values[file_key] = ""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Any
 
-HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*(%[\w.-]+)?")
-"""A host name, an IPv4 or an IPv6 address, told apart later by the resolver: no brackets, no port, no scheme."""
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""A host name or an IPv4 address, told apart later by the resolver."""
 
 WELL_KNOWN_PASSWORDS = frozenset({"hackme", "changeme"})
 """What Icecast's example files ship with and scanners try first; never a password here, configured or given."""
@@ -49,14 +50,22 @@ def _printable(text: str) -> bool:
 
 TEXT = Rule(f"text of at most {MAX_TEXT} characters without line breaks or control characters", _printable)
 
-NAME = Rule(
-    "a host name without port or scheme, such as radio.example.org",
-    lambda text: len(text) <= 253 and HOST.fullmatch(text) is not None,
-)
+
+def _host(text: str) -> bool:
+    if ":" not in text:
+        return len(text) <= 253 and HOST_NAME.fullmatch(text) is not None
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+NAME = Rule("a host name without port or scheme, such as radio.example.org", _host)
 
 ADDRESS = Rule(
     'an IP address or host name without brackets or port, or "" for every address',
-    lambda text: text == "" or (len(text) <= 253 and HOST.fullmatch(text) is not None),
+    lambda text: text == "" or _host(text),
 )
 
 USER = Rule(

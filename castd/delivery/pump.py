@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from castd.delivery.outlet import Outlet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from castd.config import Delivery
     from castd.delivery.listener import Listener
-    from castd.delivery.poller import Poller
     from castd.mount.mount import Mount
 
 SENDS_PER_SECOND = 5000
@@ -29,6 +30,15 @@ SENDS_PER_SECOND = 5000
 
 SLICE = 256
 """Listeners served between two checkpoints: about 3 ms, so that accepting and ingest stay prompt."""
+
+
+class Watcher(Protocol):
+    """What the pump needs of castd.delivery.poller.Poller."""
+
+    on_writable: Callable[[Listener], None]
+
+    def add(self, listener: Listener) -> None: ...
+    def watch_writable(self, listener: Listener) -> None: ...
 
 
 class Pump:
@@ -39,7 +49,7 @@ class Pump:
         served: listeners walked in all those turns.
     """
 
-    def __init__(self, config: Delivery, poller: Poller) -> None:
+    def __init__(self, config: Delivery, poller: Watcher) -> None:
         self._config = config
         self._poller = poller
         self._news: set[Outlet] = set()

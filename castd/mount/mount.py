@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FIRST_RING_BYTES = 256 * 1024
 """What a ring starts with; it doubles while it holds less than the configured seconds."""
 
+MEASURE_SECONDS = 2.0
+"""A shorter span says little of a bitrate: Ogg pages often last a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -101,6 +104,14 @@ class Mount:
     def bytes_sent(self) -> int:
         """To all listeners there ever were."""
         return self._bytes_sent_to_departed + sum(listener.bytes_sent for listener in self.listeners.values())
+
+    @property
+    def measured_bitrate(self) -> int:
+        """Of what the ring holds, in bit/s; 0 while that is less than MEASURE_SECONDS."""
+        oldest = self.timeline.oldest
+        if oldest is None or (seconds := self.timeline.end - oldest.time) < MEASURE_SECONDS:
+            return 0
+        return round((self.ring.head - oldest.position) * 8 / seconds)
 
     @contextmanager
     def claim(self, source: Source) -> Iterator[None]:
@@ -191,7 +202,7 @@ class Mount:
         """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
         ring, timeline = self.ring, self.timeline
         while ring.head + size - ring.capacity > 0 and ring.capacity < self.settings.ring_bytes:
-            if timeline.end - timeline.oldest_time >= self.settings.ring_seconds:
+            if timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds:
                 break
             ring.grow(min(ring.capacity * 2, self.settings.ring_bytes))
         tail = ring.head + size - ring.capacity

@@ -24,12 +24,13 @@ class Ring:
     def __init__(self, capacity: int) -> None:
         self.capacity = max(capacity, SMALLEST)
         self.head = 0
+        self._copied_from = 0  # what a smaller buffer had lost, a larger one does not have
         self._map, self._view = _allocate(self.capacity)
 
     @property
     def tail(self) -> int:
         """Absolute position of the oldest byte still held."""
-        return max(0, self.head - self.capacity)
+        return max(self._copied_from, self.head - self.capacity)
 
     def append(self, data: bytes) -> None:
         """Write at the head, over the oldest bytes.
@@ -74,7 +75,7 @@ class Ring:
             OSError: no memory for it; the ring is unchanged.
         """
         larger, view = _allocate(capacity)
-        start = self.tail
+        self._copied_from = start = self.tail
         for piece in self.views(start, self.head):
             at = start % capacity
             room = min(len(piece), capacity - at)

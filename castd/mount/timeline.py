@@ -149,9 +149,9 @@ class Timeline:
         return self._entries[at - 1].time if at else (self._entries[0].time if self._entries else self.end)
 
     @property
-    def oldest_time(self) -> float:
-        """Media time of the oldest entry held."""
-        return self._entries[0].time if self._entries else self.end
+    def oldest(self) -> EntryMark | None:
+        """The oldest entry held."""
+        return self._entries[0] if self._entries else None
 
     def forget(self, tail: int) -> None:
         """Drop what lies before `tail`; of heads, splices and titles the one in force there stays."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from castd.mount.mount import Mount
     from castd.mount.party import Listener, Source
-    from castd.mount.timeline import Title
 
 KBIT = 1000
 
@@ -20,7 +19,7 @@ class MountFacts:
     Attributes:
         content_type: "" before a source was there.
         codec: "mp3", "aac", "vorbis", "opus", "flac", "speex", ...; "" if unknown.
-        bitrate: in bit/s, 0 if unknown.
+        bitrate: in bit/s, 0 if unknown; what the frames say, else the source, else what was measured.
         sample_rate: in Hz, 0 if unknown.
         channels: 0 if unknown.
         audio_info: the source's Ice-Audio-Info pairs; audio_info_text as it sent them.
@@ -67,7 +66,7 @@ def mount_facts(mount: Mount) -> MountFacts:
         public=public,
         content_type=said.content_type if said else "",
         codec=info.codec if info else "",
-        bitrate=(info.bitrate if info else 0) or kilobits * KBIT,
+        bitrate=(info.bitrate if info else 0) or kilobits * KBIT or mount.measured_bitrate,
         sample_rate=(info.sample_rate if info else 0) or declared("ice-samplerate", "samplerate"),
         channels=(info.channels if info else 0) or declared("ice-channels", "channels"),
         audio_info=said.audio_info if said else (),
@@ -152,8 +151,3 @@ def source_facts(mount: Mount, source: Source) -> SourceFacts:
         bytes_received=source.bytes_received,
         skipped_bytes=source.skipped_bytes,
     )
-
-
-def title_of(mount: Mount) -> Title | None:
-    """The title in force at the live end."""
-    return mount.timeline.title

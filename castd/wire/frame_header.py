@@ -61,8 +61,8 @@ class FrameFormat(ABC):
 
     def ends_well(self, data: bytearray, at: int, header: Header, stop: int) -> bool:
         """Whether there is something at the end of this frame to show that its length is right."""
-        end, kind = at + header.length, header.kind
-        return self.begins(data, end, kind, stop) or self.begins_damaged(data, end, kind, stop)
+        end = at + header.length
+        return self.begins(data, end, header.kind, stop) or self.begins_damaged(data, end, at, stop)
 
     def begins(self, data: bytearray, at: int, kind: int, stop: int) -> bool:
         """Whether a frame of this kind or a tag begins here, or `stop` is here."""
@@ -75,15 +75,16 @@ class FrameFormat(ABC):
         header = self.read_header(data, at)
         return (header is not None and header.kind == kind) or tag_bytes(data, at) > 0
 
-    def begins_damaged(self, data: bytearray, at: int, kind: int, stop: int) -> bool:
-        """Whether a header or tag with one wrong byte stands here, as far as can be told."""
+    def begins_damaged(self, data: bytearray, at: int, other: int, stop: int) -> bool:
+        """Whether a header like the one at `other`, or a tag, stands here with one wrong byte, it seems."""
         if at + self.HEADER_BYTES > min(stop, len(data)):
             return False
-        word = _word(data, at)
-        wrong = (word ^ kind) & self.KIND_MASK
-        if not wrong >> 16:
+        word, like = _word(data, at), _word(data, other)
+        wrong = (word ^ like) & self.STEADY_MASK
+        if wrong in (wrong & 0x0000_FF00, wrong & 0x0000_00FF):
             return True  # all of the sync word is right, so the length may be what is not
         # Of the sync word too little is left to be evidence, but then the length is right and must lead somewhere.
+        kind = like & self.KIND_MASK
         if wrong in (wrong & 0xFF00_0000, wrong & 0x00FF_0000):
             mended = (word ^ wrong).to_bytes(4, "big") + data[at + 4 : at + self.HEADER_BYTES]
             header = self.read_header(mended, 0)

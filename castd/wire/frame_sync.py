@@ -15,6 +15,9 @@ Where the chain breaks, either the frame in hand or the header after it may be t
 So one damaged byte costs at most the frame it is in. What was inserted between two frames and is no tag costs the
 frame before it as well: that frame cannot be told from one whose length is damaged.
 
+Tags between frames are skipped by counting, without keeping them. A chain found inside what a tag claims ends it, so
+that a wrong size hides no audio.
+
 Every decision depends on the bytes alone, never on how they were cut: short of bytes, the synchroniser waits.
 """
 
@@ -145,7 +148,7 @@ class FrameSync(FrameFormat):
     def _next_chain(self) -> int | None:
         while self._guesses:
             at = self._at + self._guesses[-1]
-            if (chained := self._is_chain(at)) is None:
+            if (chained := self._is_chain(at, self._kind)) is None:
                 return None
             if chained:
                 self._guesses.clear()
@@ -162,9 +165,8 @@ class FrameSync(FrameFormat):
         self._wanted = 0
         return None
 
-    def _is_chain(self, at: int) -> bool | None:
-        """Whether CHAIN headers of one kind stand in a row from here (at the end of the stream, two); None: wait."""
-        kind = 0
+    def _is_chain(self, at: int, kind: int = 0) -> bool | None:
+        """Whether CHAIN headers of this or any one kind stand in a row (at the end of the stream, two); None: wait."""
         for count in range(CHAIN):
             if at + self.HEADER_BYTES > len(self._buffer):
                 self._wanted = at + self.HEADER_BYTES

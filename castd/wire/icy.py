@@ -166,4 +166,7 @@ class IcyDemuxer:
 
 def _encode(value: str) -> bytes:
     """A field's value; lone surrogates, which UTF-8 cannot say, become question marks."""
-    return _ENDS_FIELD.sub("\N{RIGHT SINGLE QUOTATION MARK}", value.translate(_CONTROLS)).encode("utf-8", "replace")
+    value = _ENDS_FIELD.sub("\N{RIGHT SINGLE QUOTATION MARK}", value.translate(_CONTROLS))
+    if value.startswith(";"):
+        value = " " + value  # the field's own apostrophe stands before it
+    return value.encode("utf-8", "replace")

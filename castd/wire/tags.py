@@ -7,7 +7,6 @@ is known so far, and callers run these functions in a thread.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,17 +19,15 @@ from mutagen.mp3 import MPEGInfo
 
 from castd.wire.ogg_codecs import comment_block, identify
 from castd.wire.ogg_pages import Page, PageCutter
+from castd.wire.text import one_line
 
 MUTAGEN_BYTES = 64 * 1024
 """Comments stand before cover art, and a few frames are enough: this holds what matters of either."""
 
-TEXT_CHARACTERS = 1024
-"""Longer than any title; what ICY, pages and the history can carry."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Texts for people, safe to show as text: on one line, no control characters, at most TEXT_CHARACTERS. Else ""."""
+    """Texts for people, each made safe by castd.wire.text.one_line; "" where the stream gives none."""
 
     title: str = ""
     artist: str = ""
@@ -134,9 +131,5 @@ def _synchsafe(size: bytes) -> int:
 
 
 def _text(values: Iterable[str]) -> str:
-    """One line of text out of a field's values."""
-    joined = ", ".join(value for value in values if value)[: 4 * TEXT_CHARACTERS]
-    spaced = " ".join(joined.split())  # line ends and tabs become spaces
-    # Cc: control characters. Cs: halves of a surrogate pair, which no encoding can carry
-    shown = "".join(character for character in spaced if unicodedata.category(character) not in ("Cc", "Cs"))
-    return shown[:TEXT_CHARACTERS].strip()
+    """A field's values as one line."""
+    return one_line(", ".join(value for value in values if value))

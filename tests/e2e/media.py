@@ -42,7 +42,13 @@ class Format:
 MP3 = Format("mp3", "audio/mpeg", "mp3", mp3_frames, ("-c:a", "libmp3lame", "-b:a", "128k", "-write_xing", "0"))
 MP3_VBR = Format("mp3-vbr", "audio/mpeg", "mp3", mp3_frames, ("-c:a", "libmp3lame", "-q:a", "4", "-write_xing", "0"))
 AAC = Format("aac", "audio/aac", "adts", adts_frames, ("-c:a", "aac", "-b:a", "128k"))
-VORBIS = Format("vorbis", "application/ogg", "ogg", ogg_packets, ("-c:a", "libvorbis", "-q:a", "3"))
+VORBIS = Format(
+    "vorbis",
+    "application/ogg",
+    "ogg",
+    ogg_packets,
+    ("-c:a", "libvorbis", "-b:a", "128k", "-minrate", "128k", "-maxrate", "128k"),
+)
 OPUS = Format("opus", "audio/ogg", "ogg", ogg_packets, ("-c:a", "libopus", "-ar", "48000", "-b:a", "96k"))
 FLAC = Format("flac", "audio/ogg", "ogg", ogg_packets, ("-c:a", "flac", "-sample_fmt", "s16"))
 

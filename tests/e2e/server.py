@@ -94,6 +94,9 @@ port = 0
 source_password = "{SOURCE_PASSWORD}"
 admin_password = "{ADMIN_PASSWORD}"
 
+[limits]
+drain_seconds = 2
+
 {settings}
 """,
             encoding="utf-8",

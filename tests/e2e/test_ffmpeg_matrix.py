@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests import xiph
+from tests.conftest import unavailable
 from tests.e2e.client import Listener
 from tests.e2e.conftest import start
 from tests.e2e.decode import decode
 from tests.e2e.media import FORMATS, Format, Media
 from tests.e2e.peers.ffmpeg import Method, publish
 from tests.e2e.server import Server, live
+from tests.e2e.units import ogg_pages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("ffmpeg", "ffprobe")]
 
@@ -32,7 +35,14 @@ TOLERANCE_SECONDS = 0.15
 
 MATRIX = list(itertools.product(FORMATS, Method))
 
-matrix = pytest.mark.parametrize(("form", "method"), MATRIX, ids=[f"{form.name}-{method}" for form, method in MATRIX])
+
+def combinations(*containers: str) -> pytest.MarkDecorator:
+    chosen = [(form, method) for form, method in MATRIX if form.container in containers]
+    return pytest.mark.parametrize(("form", "method"), chosen, ids=[f"{form.name}-{method}" for form, method in chosen])
+
+
+matrix = combinations("mp3", "adts", "ogg")
+ogg_matrix = combinations("ogg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,30 @@ def test_both_receive_what_was_sent(recording: Recording, media: Mapping[str, Me
 async def test_a_late_listener_decodes_from_the_first_frame(
     recording: Recording, media: Mapping[str, Media], form: Format
 ) -> None:
-    received = recording.late
-    units = form.walk(received)
-    expected_seconds = media[form.name].find(units).seconds
-    whole = received if form.container == "ogg" else b"".join(units)  # the last frame of the others may be a part
-    decoded = await decode(whole)
+    expected_seconds = media[form.name].find(form.walk(recording.late)).seconds
+    decoded = await decode(whole(recording.late, form))
     assert decoded.errors == ()
     assert decoded.seconds == pytest.approx(expected_seconds, abs=TOLERANCE_SECONDS)
     assert decoded.peak > 0.1
+
+
+@ogg_matrix
+def test_xiph_decodes_what_a_late_listener_received(
+    recording: Recording, media: Mapping[str, Media], form: Format
+) -> None:
+    expected_seconds = media[form.name].find(form.walk(recording.late)).seconds
+    try:
+        decoded = xiph.decode(form.name, whole(recording.late, form))
+    except ImportError as error:
+        unavailable(str(error))
+    assert decoded.holes == 0
+    assert decoded.samples / decoded.sample_rate == pytest.approx(expected_seconds, abs=TOLERANCE_SECONDS)
+
+
+def whole(stream: bytes, form: Format) -> bytes:
+    """A stream without the part of a frame or page at its end."""
+    pieces = form.walk(stream) if form.container != "ogg" else [page.data for page in ogg_pages(stream)]
+    return b"".join(pieces)
 
 
 @matrix

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from tests.e2e.client import Listener
 from tests.e2e.decode import decode
-from tests.e2e.media import Media
 from tests.e2e.peers.libshout import shout, shout2send
 from tests.e2e.program import until
 from tests.e2e.server import Server, live, status
+
+if TYPE_CHECKING:
+    from tests.e2e.media import Media
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.needs("ffmpeg")]
 

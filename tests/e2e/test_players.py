@@ -41,8 +41,7 @@ async def test_a_player_plays(player: Player, server: Server, media: Mapping[str
         async with trio.open_nursery() as nursery:
             for name in mounts:
                 url, log = f"{server.address}/{name}", tmp_path / f"player-{name}.log"
-                heard = {"seconds": HEARD_SECONDS, "within_seconds": WITHIN_SECONDS}
-                nursery.start_soon(lambda url=url, log=log: play(player, url, log, **heard))
+                nursery.start_soon(play, player, url, log, HEARD_SECONDS, WITHIN_SECONDS)
 
 
 @pytest.mark.needs("curl")

@@ -63,6 +63,7 @@ def _id3_bytes(data: bytes) -> int:
 class Page:
     """One Ogg page; `packets` are its pieces, the last of which goes on in the next page unless it is `complete`."""
 
+    data: bytes
     flags: int
     granule: int
     serial: int
@@ -83,7 +84,7 @@ def ogg_pages(data: bytes) -> Iterator[Page]:
         if body > len(data) or ends[-1] > len(data):
             return
         pieces = tuple(data[start:end] for start, end in itertools.pairwise(ends))
-        yield Page(flags, granule, serial, pieces, complete=not lacing or lacing[-1] < 255)
+        yield Page(data[at : ends[-1]], flags, granule, serial, pieces, complete=not lacing or lacing[-1] < 255)
         at = ends[-1]
 
 

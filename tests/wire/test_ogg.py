@@ -274,6 +274,37 @@ def test_a_page_can_end_no_packet_and_begin_none() -> None:
     assert runs[-1].end == pytest.approx((960 * 2 - 312 + 9600) / 48_000)
 
 
+def test_no_entry_where_a_page_begins_in_the_middle_of_a_packet() -> None:
+    """Ten packets end on each page and one goes on: the first page too counts only what ended on it."""
+    days = 2**40  # that the stream has been running
+    begun, rest, table = b"\xfc" + bytes(254), bytes(10), b"\x3d" * 10
+    audio = [
+        Page(0, days + 9600, 1, 2, table + b"\xff", TWENTY_MS * 10 + begun).write(),
+        Page(CONTINUED, days + 20160, 1, 3, b"\x0a" + table + b"\xff", rest + TWENTY_MS * 10 + begun).write(),
+        Page(CONTINUED, days + 30720, 1, 4, b"\x0a" + table, rest + TWENTY_MS * 10).write(),
+        page(days + 40320, *[TWENTY_MS] * 10, sequence=5),
+    ]
+    data, entries, _, end = flat(frame(OggFramer(), opus_headers(), *audio))
+    assert entries == [(len(opus_headers()), 0.0), (len(data) - len(audio[3]), pytest.approx((30720 - 312) / 48000))]
+    assert end == pytest.approx((40320 - 312) / 48000)
+
+
+def test_a_hole_in_a_long_comment_is_no_header() -> None:
+    opus, _ = pages_of(opus_headers())
+    comment = [
+        Page(0, -1, 1, 1, b"\xff" * 2, b"OpusTags" + bytes(502)).write(),
+        Page(CONTINUED, -1, 1, 2, b"\xff" * 2, bytes(510)).write(),
+        Page(CONTINUED, 0, 1, 3, b"\x02", bytes(2)).write(),
+    ]
+    audio = [page(9600 * n, *[TWENTY_MS] * 10, sequence=n + 3) for n in (1, 2)]
+    _, entries, heads, _ = flat(frame(OggFramer(), opus, *comment, *audio))
+    assert len(heads[0][1].comment) == 8 + 502 + 510 + 2
+    assert len(entries) == 2
+    for lost in range(3):
+        _, entries, heads, _ = flat(frame(OggFramer(), opus, *comment[:lost], *comment[lost + 1 :], *audio))
+        assert (entries, heads) == ([], [])
+
+
 def test_an_unknown_codec_passes_without_time() -> None:
     """Its headers are seen to be complete when data comes, and are in force behind that page."""
     headers = page(0, b"NewCodec", kind=BOS) + page(0, b"more", sequence=1)

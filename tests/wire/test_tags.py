@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castd.wire.ogg import OggFramer
-from castd.wire.tags import TEXT_CHARACTERS, StreamInfo, Tags, comments, id3, stream_info
+from castd.wire.tags import StreamInfo, Tags, comments, id3, stream_info
+from castd.wire.text import TEXT_CHARACTERS
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 OGG = {

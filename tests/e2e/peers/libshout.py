@@ -26,7 +26,15 @@ def shout2send(server: Server, mount: str, title: str, log: Path) -> Program:
     """GStreamer sending a tone as MP3, with a title it tells libshout."""
     address = urlsplit(server.address)
     tone = ["audiotestsrc", "is-live=true", "!", "audio/x-raw,rate=44100,channels=2", "!", "audioconvert"]
-    encode = ["taginject", f'tags=title="{title}"', "!", "lamemp3enc", "target=bitrate", "bitrate=128", "cbr=true"]
+    encode = [
+        "taginject",
+        f'tags="title=\\"{title}\\""',
+        "!",
+        "lamemp3enc",
+        "target=bitrate",
+        "bitrate=128",
+        "cbr=true",
+    ]
     send = ["shout2send", f"ip={address.hostname}", f"port={address.port}", f"mount={mount}", "username=source"]
     send += [f"password={SOURCE_PASSWORD}", "streamname=Lab é"]
     return Program(["gst-launch-1.0", "-q", *tone, "!", *encode, "!", *send], log)

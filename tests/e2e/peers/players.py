@@ -32,6 +32,9 @@ class Player:
 
 EVERY_FORMAT = ("mp3", "mp3-vbr", "aac", "vorbis", "opus", "flac")
 
+VLC_CACHE = ("--network-caching=2500",)
+"""In ms; VLC drops sound that comes later than its cache holds, and ffmpeg sends Ogg pages of a second."""
+
 PLAYERS = (
     Player("ffmpeg", EVERY_FORMAT, lambda url, wav: ["-nostdin", "-v", "error", "-i", url, "-flush_packets", "1", wav]),
     Player(
@@ -42,7 +45,7 @@ PLAYERS = (
     Player(
         "cvlc",
         EVERY_FORMAT,
-        lambda url, wav: ["-I", "dummy", "--no-video", "--aout=afile", f"--audiofile-file={wav}", url],
+        lambda url, wav: ["-I", "dummy", "--no-video", *VLC_CACHE, "--aout=afile", f"--audiofile-file={wav}", url],
         unprivileged=True,
     ),
     Player("mpg123", ("mp3", "mp3-vbr"), lambda url, wav: ["-q", "-w", wav, url]),
@@ -58,7 +61,7 @@ PLAYERS = (
 )
 
 
-async def play(player: Player, url: str, log: Path, *, seconds: float, within_seconds: float) -> None:
+async def play(player: Player, url: str, log: Path, seconds: float, within_seconds: float) -> None:
     """Let a player listen.
 
     Args:

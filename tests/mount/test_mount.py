@@ -1,0 +1,120 @@
+"""A mount through its sources' comings and goings."""
+
+from __future__ import annotations
+
+import pytest
+
+from castd.config import Config
+from castd.mount.mount import Mount
+from castd.mount.party import Goodbye
+from castd.mount.registry import Registry
+from castd.wire.framer import Run
+from tests.mount.fakes import FRAME_SECONDS, Encoder, HandClock, frames_of, settings, source
+
+
+def mount(**changed: float | int | str) -> Mount:
+    return Mount("/m", settings(**changed), HandClock().clock)  # type: ignore[arg-type]
+
+
+def waits(here: Mount) -> bool:
+    return here.lost is not None
+
+
+def test_media_time_goes_on_over_a_gap_and_audio_is_contiguous() -> None:
+    here = mount()
+    first, second = Encoder(here), Encoder(here)
+    with here.claim(first.source):
+        first.feed(8)
+    assert waits(here)
+    assert here.timeline.end == pytest.approx(8 * FRAME_SECONDS)
+    with here.claim(second.source):
+        assert not waits(here)
+        second.feed(4)
+    assert here.timeline.end == pytest.approx(12 * FRAME_SECONDS)
+    numbers = [number for _, number in frames_of(here.ring.read(0, here.ring.head))]
+    assert numbers == [*range(8), *range(4)]
+
+
+def test_a_framer_that_starts_late_does_not_move_the_clock() -> None:
+    """A standby's framer has been counting before its source feeds the ring."""
+    here = mount()
+    encoder = Encoder(here)
+    with here.claim(encoder.source):
+        here.append(encoder.source, Run(b"x", 100.0, 100.5))
+        assert here.timeline.end == pytest.approx(0.5)
+
+
+def test_the_higher_priority_feeds_and_the_standby_is_discarded() -> None:
+    here = mount()
+    low, high = Encoder(here), Encoder(here)
+    high.source.priority = 5
+    with here.claim(low.source):
+        low.feed(2)
+        with here.claim(high.source):
+            assert here.source is high.source
+            low.feed(2)
+            high.feed(1)
+        assert here.source is low.source
+        low.feed(1)
+    numbers = [number for _, number in frames_of(here.ring.read(0, here.ring.head))]
+    assert numbers == [0, 1, 0, 4]
+
+
+def test_a_run_larger_than_the_ring_is_refused_whole() -> None:
+    here = mount(ring_bytes=65_536)
+    encoder = Encoder(here)
+    with here.claim(encoder.source), pytest.raises(ValueError, match="does not fit"):
+        here.append(encoder.source, Run(bytes(65_537), 0.0, 1.0))
+    assert here.ring.head == 0
+
+
+def test_the_ring_grows_to_its_seconds_and_stops_at_its_bytes() -> None:
+    here = mount(ring_seconds=30.0, ring_bytes=4 << 20)
+    encoder = Encoder(here, sizes=(4000,))  # 160 kB/s: 30 s are 4.8 MB
+    with here.claim(encoder.source):
+        for _ in range(400):
+            encoder.feed(10)
+        assert here.ring.capacity == 4 << 20
+        assert here.timeline.oldest is not None
+        assert here.timeline.end - here.timeline.oldest.time > 25
+    slow = mount(ring_seconds=30.0, ring_bytes=4 << 20)
+    encoder = Encoder(slow, sizes=(400,))  # 16 kB/s: 30 s are 480 kB
+    with slow.claim(encoder.source):
+        for _ in range(400):
+            encoder.feed(10)
+        assert slow.ring.capacity == 512 * 1024
+
+
+def test_measured_bitrate() -> None:
+    here = mount()
+    encoder = Encoder(here)
+    with here.claim(encoder.source):
+        encoder.feed(40)
+        assert here.measured_bitrate == 0
+        encoder.feed(200)
+        assert here.measured_bitrate == pytest.approx(400 * 8 / FRAME_SECONDS, rel=0.02)
+
+
+def test_ending_is_once_and_the_first_reason_stands() -> None:
+    stopped = []
+    here = source()
+    here.stop = lambda: stopped.append(1)
+    here.end(Goodbye.KICKED)
+    here.end(Goodbye.DRAINED)
+    assert (here.gone, stopped) == (Goodbye.KICKED, [1])
+
+
+def test_reaping_waits_for_the_linger_time() -> None:
+    time = HandClock()
+    registry = Registry(Config(), time.clock)
+    here = registry.open("/live")
+    assert registry.open("/live") is here
+    with here.claim(source()):
+        time.now += 100
+        assert registry.reap() == []
+        assert registry.sources == 1
+    time.now += 29.9
+    assert registry.reap() == []
+    time.now += 0.2
+    assert registry.reap() == [here]
+    assert registry.get("/live") is None

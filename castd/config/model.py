@@ -103,6 +103,7 @@ class Pace:
 
     Attributes:
         burst_seconds: of audio given to a new listener at once; 0 means none.
+        burst_bytes: that burst holds at least, as far as half of lag_seconds allows; 0 means burst_seconds alone.
         ring_seconds: of audio kept for listeners that fall behind.
         ring_bytes: upper bound of one mount's ring; it holds the largest Ogg page (65,307 bytes) at least.
         send_interval_max_seconds: the longest a listener waits between two sends.
@@ -113,6 +114,7 @@ class Pace:
     """
 
     burst_seconds: Annotated[float, between(0, 300, "seconds")] = 4.0
+    burst_bytes: Annotated[int, between(0, 16 * MIB, "bytes")] = 32_768
     ring_seconds: Annotated[float, between(1, 86_400, "seconds")] = 60.0
     ring_bytes: Annotated[int, between(65_536, 65_536 * MIB, "bytes")] = 16 * MIB
     send_interval_max_seconds: Annotated[float, between(0.001, 10, "seconds")] = 1.0

@@ -100,7 +100,7 @@ class Icecast:
         metaint = self._metaint(request, mount)
         exchange.answered = True
         sock = sockets.detach(exchange.stream, self._config.delivery.send_buffer_bytes)
-        entry = mount.timeline.join(mount.settings.burst_seconds)
+        entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position)
         listener = Listener(

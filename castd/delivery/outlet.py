@@ -122,7 +122,7 @@ class Outlet:
         mount = self.mount
         timeline = mount.timeline
         mount.slow_listeners += 1
-        target = timeline.join(mount.settings.burst_seconds)
+        target = mount.join_point()
         finish = timeline.next_entry(listener.position)
         no_progress = listener.bytes_sent == listener.stuck_at
         if mount.settings.lag_policy == "drop" or no_progress or target is None or finish is None:

@@ -37,7 +37,7 @@ class Bench:
 
     def listen(self, mount: int = 0, room: int | None = None, metaint: int = 0, pending: bytes = b"") -> Listener:
         here = self.mounts[mount]
-        entry = here.timeline.join(here.settings.burst_seconds)
+        entry = here.join_point()
         assert entry is not None
         listener = Listener(
             here, FakeSocket(room), position=entry.position, pending=pending, metaint=metaint, connected=self.time.now

@@ -87,6 +87,7 @@ class Listener:
         return self._separated()[0]
 
     def _separated(self) -> tuple[bytes, list[str]]:
+        assert "icy-metaint" in self.reply.headers, f"no titles in this stream: {self.reply.headers}"
         interval_bytes = int(self.reply.headers["icy-metaint"])
         body, audio, titles, at = bytes(self.reply.body), bytearray(), list[str](), 0
         while at < len(body):

@@ -101,6 +101,7 @@ drain_seconds = 2
 """,
             encoding="utf-8",
         )
+        config.chmod(0o600)
         self._program = Program(
             [sys.executable, "-m", "castd", "run", "-c", config],
             folder / "castd.out",

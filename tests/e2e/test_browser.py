@@ -25,6 +25,10 @@ START_SECONDS = 10.0
 
 PLAY_SECONDS = 10.0
 
+BURST_SECONDS = 5.0
+"""How long sources send before anybody listens. A first listener has nothing in hand to bridge the pauses between Ogg
+pages, of which ffmpeg sends one a second; what is measured here is the visitor who comes later."""
+
 TITLE = "Zweites Stück: très bien"
 
 
@@ -41,7 +45,7 @@ async def test_every_format_plays(server: Server, media: Mapping[str, Media], tm
         for mount, page in pages.items():
             start, end = before[mount], measure(page)
             rate = (end.position - start.position) / (end.clock - start.clock)
-            if end.error or not 0.9 < rate < 1.1 or end.decoded_bytes <= start.decoded_bytes:
+            if end.error or not 0.95 < rate < 1.05 or end.decoded_bytes <= start.decoded_bytes:
                 faults.append(f"{mount} at {rate:.2f} times the speed of sound: {start} {end}")
         return faults + complaints(browser, server)
 
@@ -51,6 +55,7 @@ async def test_every_format_plays(server: Server, media: Mapping[str, Media], tm
             await encoders.enter_async_context(publish(media[form.name], server, mount, log))
         for mount in mounts:
             await live(server, mount)
+        await trio.sleep(BURST_SECONDS)
         with trio.fail_after(110):
             assert await visit(tmp_path / "profile", listen) == []
 

@@ -88,6 +88,7 @@ def source(content_type: str = "audio/mpeg", *, priority: int = 0) -> Source:
 def settings(
     *,
     burst_seconds: float = 4.0,
+    burst_bytes: int = 0,
     ring_seconds: float = 60.0,
     ring_bytes: int = 1 << 20,
     lag_seconds: float = 20.0,
@@ -99,6 +100,7 @@ def settings(
     assert lag_policy in ("jump", "drop")
     return MountSettings(
         burst_seconds=burst_seconds,
+        burst_bytes=burst_bytes,
         ring_seconds=ring_seconds,
         ring_bytes=ring_bytes,
         lag_seconds=lag_seconds,

@@ -118,3 +118,34 @@ def test_reaping_waits_for_the_linger_time() -> None:
     time.now += 0.2
     assert registry.reap() == [here]
     assert registry.get("/live") is None
+
+
+@pytest.mark.parametrize(
+    ("frame_bytes", "burst_bytes", "seconds"),
+    [
+        (400, 0, 4.0),
+        (400, 32_768, 4.05),  # 16 kB/s: the block is 2.05 s
+        (200, 32_768, 6.1),
+        (50, 32_768, 10.0),  # 2 kB/s: as far as half of lag_seconds
+    ],
+)
+def test_the_burst_holds_a_block_of_a_slow_stream(frame_bytes: int, burst_bytes: int, seconds: float) -> None:
+    here = mount(burst_seconds=4.0, burst_bytes=burst_bytes, lag_seconds=20.0)
+    encoder = Encoder(here, sizes=(frame_bytes,))
+    with here.claim(encoder.source):
+        for _ in range(100):
+            encoder.feed(10)
+        entry = here.join_point()
+        assert entry is not None
+        assert here.timeline.end - entry.time == pytest.approx(seconds, abs=0.15)
+
+
+def test_no_burst_means_none() -> None:
+    here = mount(burst_seconds=0.0, burst_bytes=32_768)
+    encoder = Encoder(here)
+    with here.claim(encoder.source):
+        for _ in range(100):
+            encoder.feed(10)
+        entry = here.join_point()
+        assert entry is not None
+        assert here.timeline.end - entry.time <= 0.1

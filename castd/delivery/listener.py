@@ -123,6 +123,11 @@ class Listener:
         self.queued = False
         self.on_gone: list[Callable[[Listener], None]] = []
 
+    @property
+    def caught_up(self) -> bool:
+        """It was given everything there is."""
+        return not self.pending and self.position == self.mount.ring.head
+
     def serve(self) -> bool:
         """Send what is new, once.
 

@@ -92,6 +92,12 @@ class Outlet:
             listener.queued = True
             heappush(self._blocked, (listener.position, listener.id, listener))
 
+    @property
+    def caught_up(self) -> bool:
+        """Every listener was given everything there is."""
+        waiting = (listener for _, _, listener in self._blocked if listener.blocked and listener.gone is None)
+        return not any(waiting) and all(listener.caught_up for listener in self.ready)
+
     def walked(self, head: int) -> None:
         """Every ready listener has been served since the ring's head was `head`."""
         self.floor = head

@@ -145,10 +145,9 @@ class Pump:
     async def drain(self) -> None:
         """Bring everybody to the head of the ring; the caller sets a deadline."""
         while True:
-            mounts = [outlet.mount for outlet in self._outlets.values()]
-            if all(each.position == mount.ring.head for mount in mounts for each in mount.listeners.values()):
-                return
             for outlet in self._outlets.values():
                 for listener in list(outlet.ready):
                     outlet.serve(listener)
+            if all(outlet.caught_up for outlet in self._outlets.values()):
+                return
             await trio.sleep(self._config.send_interval_min_seconds)

@@ -5,6 +5,7 @@ Everything here is synchronous and therefore atomic: no method waits, and no loc
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from castd.mount.party import Goodbye
 from castd.mount.ring import Ring
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
+from castd.wire.framer import ENTRY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from castd.mount.party import Description, Listener, Source
     from castd.wire.framer import Run
     from castd.wire.tags import StreamInfo
+
+log = logging.getLogger(__name__)
 
 FIRST_RING_BYTES = 256 * 1024
 """What a ring starts with; it doubles while it holds less than the configured seconds."""
@@ -204,12 +208,18 @@ class Mount:
             base = self._base
             end = base + run.end
         for entry in run.entries:
-            timeline.add_entry(EntryMark(at + entry.offset, base + entry.time, wall))
+            self._add_entry(EntryMark(at + entry.offset, base + entry.time, wall), timed=run.start is not None)
         timeline.end = end
         if run.head is not None:
             timeline.add_head(self.ring.head, run.head)
         if self.outlet is not None:
             self.outlet.news()
+
+    def _add_entry(self, entry: EntryMark, *, timed: bool) -> None:
+        """Framers that know the time space their entries; where there is none, a source of one byte a packet would
+        make one a byte."""
+        if timed or entry.time - self.timeline.last_entry_time >= ENTRY_SECONDS:
+            self.timeline.add_entry(entry)
 
     def _make_room(self, size: int) -> None:
         """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
@@ -217,7 +227,11 @@ class Mount:
         while ring.head + size - ring.capacity > 0 and ring.capacity < self.settings.ring_bytes:
             if timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds:
                 break
-            ring.grow(min(ring.capacity * 2, self.settings.ring_bytes))
+            try:
+                ring.grow(min(ring.capacity * 2, self.settings.ring_bytes))
+            except OSError as error:
+                log.warning("%s: the ring stays at %d bytes: %s", self.name, ring.capacity, error)
+                break
         tail = ring.head + size - ring.capacity
         if tail > 0:
             if self.outlet is not None:

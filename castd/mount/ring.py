@@ -94,7 +94,7 @@ class Ring:
 def _allocate(capacity: int) -> tuple[mmap.mmap, memoryview]:
     fd = os.memfd_create("castd-ring", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(fd, capacity)
+        os.posix_fallocate(fd, 0, capacity)  # memory that is not there is an error here, not a SIGBUS at some append
         mapped = mmap.mmap(fd, capacity)
     finally:
         os.close(fd)  # the mapping keeps the file, and its own descriptor to it

@@ -9,6 +9,7 @@ arrive late.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -152,6 +153,11 @@ class Timeline:
     def oldest(self) -> EntryMark | None:
         """The oldest entry held."""
         return self._entries[0] if self._entries else None
+
+    @property
+    def last_entry_time(self) -> float:
+        """Media time of the newest entry; minus infinity if none is held."""
+        return self._entries[-1].time if self._entries else -inf
 
     def forget(self, tail: int) -> None:
         """Drop what lies before `tail`; of heads, splices and titles the one in force there stays."""

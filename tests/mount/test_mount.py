@@ -8,7 +8,7 @@ from castd.config import Config
 from castd.mount.mount import Mount
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
-from castd.wire.framer import Run
+from castd.wire.framer import Entry, Run
 from tests.mount.fakes import FRAME_SECONDS, Encoder, HandClock, frames_of, settings, source
 
 
@@ -149,3 +149,31 @@ def test_no_burst_means_none() -> None:
         entry = here.join_point()
         assert entry is not None
         assert here.timeline.end - entry.time <= 0.1
+
+
+def test_a_stream_without_time_makes_no_entry_a_byte() -> None:
+    """An unknown type sent byte by byte: the timeline stays short."""
+    time = HandClock()
+    here = Mount("/m", settings(), time.clock)
+    feeder = source("application/x-unknown")
+    with here.claim(feeder):
+        for _ in range(1000):
+            time.now += 0.001
+            here.append(feeder, Run(b"x", None, None, (Entry(0, 0.0),)))
+        entries = [here.timeline.next_entry(position) for position in range(1000)]
+    assert 9 <= len({entry.position for entry in entries if entry}) <= 11
+
+
+def test_no_memory_for_a_larger_ring_keeps_the_one_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = mount()
+    encoder = Encoder(here)
+
+    def no_memory(capacity: int) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(here.ring, "grow", no_memory)
+    with here.claim(encoder.source):
+        for _ in range(100):
+            encoder.feed(10)
+    assert here.ring.capacity == 256 * 1024
+    assert frames_of(here.ring.read(here.timeline.oldest.position, here.ring.head)) if here.timeline.oldest else False

@@ -27,7 +27,7 @@ BATCH = 512
 NOISE_BYTES = 64 * 1024
 """A listener has nothing to say after its request; one that sends more than this at once is let go."""
 
-_WATCHED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+_WATCHED = select.EPOLLIN | select.EPOLLET
 
 
 class Poller:
@@ -93,8 +93,6 @@ def _goodbye(listener: Listener, events: int) -> Goodbye | None:
     """Has the listener left, and how?"""
     if events & (select.EPOLLERR | select.EPOLLHUP):
         return _error(listener)
-    if events & select.EPOLLRDHUP:
-        return Goodbye.LEFT
     if events & select.EPOLLIN:
         return _discard(listener)
     return None

@@ -138,6 +138,7 @@ class Mount:
         self.sources.remove(source)
         if not self.sources:
             self.lost = self.clock.monotonic()
+            self._splice()
         elif self.source is not feeder and self.source is not None:
             self._begin(self.source)
 
@@ -147,7 +148,12 @@ class Mount:
         self.started = self.clock.wall()
         self.lost = None
         self._base = None
-        self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.started))
+        self._splice()
+
+    def _splice(self) -> None:
+        """What comes is not the continuation of what was: who joins hears none of that."""
+        if not self.timeline.begins_at(self.ring.head):
+            self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.clock.wall()))
 
     def recognised(self, source: Source, format: str, content_type: str) -> None:
         """A source's bytes told what they are; called once for each source, before its first append.

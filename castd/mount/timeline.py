@@ -33,7 +33,7 @@ class HeadMark(NamedTuple):
 
 
 class Splice(NamedTuple):
-    """A source began here: what stands before is another stream, and no burst reaches back over it."""
+    """A source ended or began here: what stands before is another stream, and no burst reaches back over it."""
 
     position: int
     time: float
@@ -86,8 +86,12 @@ class Timeline:
     def add_head(self, position: int, head: Head) -> None:
         self._heads.append(HeadMark(position, head))
 
+    def begins_at(self, position: int) -> bool:
+        """A splice is there, and nothing after it."""
+        return bool(self._splices) and self._splices[-1].position == position
+
     def add_splice(self, splice: Splice) -> None:
-        """A source begins: it has no head yet, and its first byte is a place to start."""
+        """A source ends or begins: the next has no head yet, and its first byte is a place to start."""
         self._splices.append(splice)
         self._heads.append(HeadMark(splice.position, None))
         self._entries.append(EntryMark(*splice))
@@ -109,10 +113,6 @@ class Timeline:
     def title_at(self, position: int) -> Title | None:
         """The title heard at a position."""
         return _in_force(self._titles, position)
-
-    def splice_at(self, position: int) -> Splice | None:
-        """Where the source whose bytes stand at a position began."""
-        return _in_force(self._splices, position)
 
     def join(self, burst_seconds: float) -> EntryMark | None:
         """Where a new listener starts.

@@ -12,6 +12,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Self
 
 FRAME_BYTES = 417
 """MPEG-1 layer III, 128 kbit/s at 44,100 Hz, no padding (ISO/IEC 11172-3 §2.4.3.1)."""
@@ -108,7 +109,7 @@ class Ear:
 
 
 class Swarm:
-    """Many listeners on one thread.
+    """Many listeners on one thread; leaving it hangs them all up.
 
     Args:
         port: of the server on 127.0.0.1.
@@ -185,7 +186,10 @@ class Swarm:
             return
         ear.hear(data)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         for ear in self.ears:
             ear.sock.close()
         self._epoll.close()

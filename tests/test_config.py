@@ -147,7 +147,7 @@ REFUSED = [
     ("file is a directory", "[auth]\nadmin_token_file = '/'", ['auth.admin_token_file = "/"', "Is a directory"]),
     ("policy", "[delivery]\nlag_policy = 'junp'", ['delivery.lag_policy = "junp"', '"jump" or "drop"']),
     ("small ring", "[delivery]\nring_bytes = 65535", ["delivery.ring_bytes = 65535", "65,536 to"]),
-    ("bad mount key", '[mounts."/a"]\nburst_sec = 1', ['mounts."/a".burst_sec: unknown key', "did you mean burst_seconds?"]),
+    ("bad mount key", '[mounts."/a"]\nburst_sec = 1', ['mounts."/a".burst_sec: unknown key', "mean burst_seconds?"]),
     ("mount twice", '[mounts.live]\n[mounts."/live"]', ['mounts."/live": the same mount as mounts.live']),
     ("mount twice, encoded", '[mounts."/é"]\n[mounts."/%c3%a9"]', ["the same mount as"]),
     ("reserved mount", '[mounts."/admin/x"]', ['mounts."/admin/x": the name is one of castd\'s own pages']),

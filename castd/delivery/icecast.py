@@ -16,6 +16,7 @@ from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import Response
 from castd.stats.snapshot import mount_facts
+from castd.wire import content_types
 
 if TYPE_CHECKING:
     from castd.config import Config
@@ -46,8 +47,8 @@ _NO_CACHE = (
     ("Pragma", "no-cache"),
 )
 
-ICY_FORMATS = ("mpeg", "aac")
-"""Formats players look for ICY blocks in."""
+ICY_TYPES = (*content_types.MPEG, *content_types.AAC)
+"""What players look for ICY blocks in."""
 
 PROBE_LENGTH = 1_073_741_824
 """The length iOS is told at its two-byte probe (capture K06): it asks for all of a file of known length next."""
@@ -85,8 +86,10 @@ class Icecast:
         return Response(204, headers=(("Allow", "GET, HEAD, OPTIONS, PUT, SOURCE"), *CORS))
 
     def _metaint(self, request: Request, mount: Mount) -> int:
-        wanted = request.header("icy-metadata").strip() == "1" and mount.format in ICY_FORMATS
-        return mount.settings.icy_metaint if wanted else 0
+        wanted = request.header("icy-metadata").strip() == "1"
+        # the declared type until the bytes told: who comes before the first frame wants titles, too
+        carries = mount.description is not None and mount.description.content_type in ICY_TYPES
+        return mount.settings.icy_metaint if wanted and carries else 0
 
     def _refuse_if_full(self, mount: Mount) -> None:
         mount_limit = mount.settings.max_listeners

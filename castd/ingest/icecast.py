@@ -15,6 +15,7 @@ import trio
 from castd.errors import ClientError
 from castd.ingest.session import Session
 from castd.mount.party import Description, Goodbye, Source
+from castd.wire import content_types
 from castd.wire.icy import MAX_METAINT
 from castd.wire.text import one_line
 
@@ -72,7 +73,7 @@ class Icecast:
             self._registry.totals.sources += 1
             with mount.claim(source):
                 log.info("%s: source %d from %s (%s) connected by %s, %s", mount.name, source.id, source.address,
-                         source.agent, source.protocol, source.description.content_type or "no type")  # fmt: skip
+                         source.agent, source.protocol, source.description.content_type)  # fmt: skip
                 await exchange.send_raw((_CONTINUE if request.expects_continue else b"") + _WELCOME)
                 try:
                     source.gone = await Session(mount, source, exchange.body.receive, self._limits, metaint).run()
@@ -128,7 +129,7 @@ def describe(request: Request) -> Description:
     audio_info = one_line(request.header("ice-audio-info"))
     pairs = (pair.partition("=") for pair in audio_info.split(";"))
     return Description(
-        content_type=content_type,
+        content_type=content_type or content_types.MPEG[0],  # as Icecast takes it (quirk 24); the bytes will tell
         name=first("ice-name", "icy-name", "x-audiocast-name"),
         description=first("ice-description", "icy-description", "x-audiocast-description"),
         genre=first("ice-genre", "icy-genre", "x-audiocast-genre"),

@@ -112,7 +112,7 @@ class Session:
         source, self._framer = self._source, verdict.framer
         if verdict.content_type != source.description.content_type:
             log.info("source of %s says %s and sends %s",
-                     self._mount.name, source.description.content_type or "no type", verdict.content_type)  # fmt: skip
+                     self._mount.name, source.description.content_type, verdict.content_type)  # fmt: skip
         self._mount.recognised(source, verdict.format, verdict.content_type)
         await self._append(verdict.runs)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from castd.wire import content_types
 from castd.wire.adts import AdtsFramer
 from castd.wire.framer import Opaque
 from castd.wire.mpeg_audio import MpegAudioFramer
@@ -33,9 +34,9 @@ class Format(NamedTuple):
 
 
 FORMATS = (
-    Format("ogg", OggFramer, ("audio/ogg", "application/ogg", "application/x-ogg", "video/ogg")),
-    Format("mpeg", MpegAudioFramer, ("audio/mpeg", "audio/mp3", "audio/x-mpeg", "audio/mpeg3")),
-    Format("aac", AdtsFramer, ("audio/aac", "audio/aacp", "audio/x-aac", "audio/x-aacp", "audio/x-hx-aac-adts")),
+    Format("ogg", OggFramer, content_types.OGG),
+    Format("mpeg", MpegAudioFramer, content_types.MPEG),
+    Format("aac", AdtsFramer, content_types.AAC),
 )
 
 _OGG = FORMATS[0]

@@ -88,17 +88,29 @@ def end_vanished_peers(sock: trio.socket.SocketType | socket.socket, seconds: fl
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
 
-def detach(stream: trio.SocketStream, send_buffer_bytes: int) -> socket.socket:
-    """Take a connection from trio, for the pump to write.
+class PlainConnection(socket.socket):
+    """A listener's connection without TLS, as castd.delivery.listener.Connection."""
 
-    Args:
-        stream: closed on return.
-        send_buffer_bytes: what the kernel keeps for a peer that reads slowly; it may take twice that in memory.
-    """
-    sock = socket.socket(fileno=os.dup(stream.socket.fileno()))
+    owes = False
+
+    def flush(self) -> bool:
+        return True
+
+
+def detach(stream: trio.SocketStream) -> PlainConnection:
+    """Take a connection from trio, which closes its own descriptor of it."""
+    sock = PlainConnection(fileno=os.dup(stream.socket.fileno()))
     stream.socket.close()  # a bare detach would leave it registered with trio's epoll
     sock.setblocking(False)
+    return sock
+
+
+def set_for_pump(sock: socket.socket, send_buffer_bytes: int) -> None:
+    """Set what the kernel keeps for a listener.
+
+    Args:
+        send_buffer_bytes: for a peer that reads slowly; it may take twice that in memory.
+    """
     # trio's 16 KiB, set on every stream, would cap each send to what is nearly sent already
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    return sock

@@ -1,12 +1,13 @@
 """castd.toml and CASTD_* variables as frozen dataclasses; each part of castd receives only its own section."""
 
 from castd.config.loader import load
-from castd.config.model import Auth, Config, Delivery, Limits, Listen, MountSettings, Pace, Server
+from castd.config.model import Auth, Certificate, Config, Delivery, Limits, Listen, MountSettings, Pace, Server
 from castd.config.names import mount_name
 from castd.config.shipped import reference_config, share
 
 __all__ = [
     "Auth",
+    "Certificate",
     "Config",
     "Delivery",
     "Limits",

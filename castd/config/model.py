@@ -46,6 +46,21 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """[[certificates]]: one certificate for TLS.
+
+    Attributes:
+        certificate: PEM file with the chain, the server's own first, and the key if it is in there.
+        key: PEM file with its key, without a password; "" means in the file of the certificate.
+        hosts: names it is for, such as "radio.example.org" or "*.example.org".
+    """
+
+    certificate: Annotated[str, PATH] = ""
+    key: Annotated[str, PATH] = ""
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     """[auth]: the server's own users. An empty secret is generated once: ask castd.access.secrets, not this.
 

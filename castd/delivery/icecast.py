@@ -102,7 +102,8 @@ class Icecast:
         request = exchange.request
         metaint = self._metaint(request, mount)
         exchange.answered = True
-        sock = sockets.detach(exchange.stream, self._config.delivery.send_buffer_bytes)
+        sock = sockets.detach(exchange.stream)
+        sockets.set_for_pump(sock, self._config.delivery.send_buffer_bytes)
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position)

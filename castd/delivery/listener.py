@@ -26,11 +26,19 @@ IOV_MAX = 1024
 
 
 class Connection(Protocol):
-    """What a listener needs of its socket: non-blocking, as socket.socket has it."""
+    """What a listener needs of its socket: non-blocking, as socket.socket has it; see castd.sockets and castd.tls.
 
+    Attributes:
+        owes: it counted bytes as sent that the kernel does not have yet; `flush` offers them again.
+    """
+
+    @property
+    def owes(self) -> bool: ...
+    def flush(self) -> bool: ...
     def send(self, data: Buffer, /) -> int: ...
     def sendmsg(self, buffers: list[Buffer], /) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
+    def getsockopt(self, level: int, option: int, /) -> int: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
 
@@ -126,7 +134,7 @@ class Listener:
     @property
     def caught_up(self) -> bool:
         """It was given everything there is."""
-        return not self.pending and self.position == self.mount.ring.head
+        return not self.pending and self.position == self.mount.ring.head and not self.connection.owes
 
     def serve(self) -> bool:
         """Send what is new, once.
@@ -143,7 +151,7 @@ class Listener:
         state = self.icy
         if not self.pending and (state is None or head - start <= state.until):  # nearly every call: nothing between
             if start == head:
-                return True
+                return self.connection.flush()
             views = ring.views(start, head)
             try:
                 sent = self.connection.send(views[0]) if len(views) == 1 else self.connection.sendmsg([*views])
@@ -153,14 +161,14 @@ class Listener:
             self.bytes_sent += sent
             if state is not None:
                 state.until -= sent
-            return self.position == head
+            return self.position == head and not self.connection.owes
         return self._serve_pieces(head)
 
     def _serve_pieces(self, head: int) -> bool:
         """As `serve`, with owed bytes or ICY blocks between the audio."""
         pieces = self._pieces(head)
         if not pieces:
-            return True
+            return self.connection.flush()
         try:
             sent = self.connection.sendmsg([piece.data for piece in pieces[:IOV_MAX]])
         except (BlockingIOError, InterruptedError):
@@ -174,7 +182,7 @@ class Listener:
             self._advance(piece, taken)
             if taken < len(piece.data):
                 return False
-        return True
+        return not self.connection.owes
 
     def _pieces(self, head: int) -> list[_Piece]:
         """What stands between here and `head`, in order."""

@@ -6,6 +6,7 @@ be done while its bytes are still in the ring: it jumps forward to an entry, or 
 
 from __future__ import annotations
 
+import ssl
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,8 @@ class Outlet:
             caught_up = listener.serve()
         except ConnectionError:
             listener.end(Goodbye.RESET)
+        except ssl.SSLError:
+            listener.end(Goodbye.TLS_ERROR)
         except OSError:
             listener.end(Goodbye.VANISHED)
         else:

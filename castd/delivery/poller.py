@@ -99,14 +99,10 @@ def _goodbye(listener: Listener, events: int) -> Goodbye | None:
 
 
 def _error(listener: Listener) -> Goodbye:
-    connection = listener.connection
-    if isinstance(connection, socket.socket):
-        code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH):
-            return Goodbye.VANISHED
-        if code == 0:
-            return Goodbye.LEFT
-    return Goodbye.RESET
+    code = listener.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return Goodbye.VANISHED
+    return Goodbye.RESET if code else Goodbye.LEFT
 
 
 def _discard(listener: Listener) -> Goodbye | None:

@@ -21,6 +21,7 @@ class Goodbye(Enum):
     RESET = "reset"
     VANISHED = "vanished"
     FELL_BEHIND = "fell behind"
+    TLS_ERROR = "TLS error"
     FLOODED = "sent data nobody asked for"
     KICKED = "kicked"
     SOURCE_ENDED = "source ended"

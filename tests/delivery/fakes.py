@@ -45,6 +45,14 @@ class FakeSocket:
     def sendmsg(self, buffers: list[Buffer], /) -> int:
         return self.send(b"".join(buffers))
 
+    owes = False
+
+    def flush(self) -> bool:
+        return True
+
+    def getsockopt(self, level: int, option: int, /) -> int:
+        return 0
+
     def recv(self, size: int, /) -> bytes:
         raise BlockingIOError
 

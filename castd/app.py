@@ -100,13 +100,13 @@ class Server:
         try:
             await self._serve(listeners, ready)
         finally:
-            for listener in listeners:
-                listener.socket.close()
+            for each in listeners:
+                each.listener.socket.close()
             for mount in self.registry.mounts.values():
                 mount.close(Goodbye.DRAINED)
             self.poller.close()
 
-    async def _serve(self, listeners: list[trio.SocketListener], ready: Callable[[list[str]], None]) -> None:
+    async def _serve(self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
         stop = trio.Event()
         async with trio.open_nursery() as services:
             services.start_soon(self.poller.run)
@@ -115,13 +115,13 @@ class Server:
             await services.start(_watch_signals, stop, services.cancel_scope)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
-                    for listener in listeners:
-                        accepting.start_soon(self.front.accept, listener, connections)
-                    ready([self._url(listener) for listener in listeners])
+                    for each in listeners:
+                        accepting.start_soon(self.front.accept, each, connections)
+                    ready([self._url(each.listener) for each in listeners])
                     await stop.wait()
                     accepting.cancel_scope.cancel()
-                for listener in listeners:
-                    listener.socket.close()
+                for each in listeners:
+                    each.listener.socket.close()
                 await self._drain()
                 connections.cancel_scope.cancel()
             services.cancel_scope.cancel()

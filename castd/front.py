@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd import sockets
+from castd.access.address import address_text, derive, trust
+from castd.access.proxied import receive_header
+from castd.errors import ClientError
 from castd.http.connection import Connection
 from castd.http.routes import Call
 from castd.log import Repeats
+from castd.wire.proxy_protocol import NotProxyProtocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from castd.access.authorise import Gate
-    from castd.config import Config
+    from castd.config import Config, Listen
     from castd.http.connection import Exchange
-    from castd.http.messages import Response
+    from castd.http.messages import Client, Response
     from castd.http.routes import Router
     from castd.mount.registry import Registry
 
@@ -42,7 +48,8 @@ class FrontDoor:
 
     Attributes:
         unread: addresses of connections whose first request head is not complete yet, by their task.
-        open: addresses of all connections that have a task; those of listeners have none any more.
+        open: addresses of all connections that have a task; those of listeners have none any more. A proxy's has that
+            of the client whose request came last.
     """
 
     def __init__(self, config: Config, registry: Registry, router: Router, gate: Gate) -> None:
@@ -50,36 +57,49 @@ class FrontDoor:
         self._registry = registry
         self._router = router
         self._gate = gate
+        self._trust = trust(config.proxies)
         self._repeats = Repeats(REPEAT_SECONDS)
         self.unread: set[trio.SocketStream] = set()
-        self.open: dict[trio.SocketStream, str] = {}
+        self.open: dict[trio.abc.Stream, str] = {}
 
-    async def accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+    async def accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
         """Accept for ever; whatever accept() raises, the next one is tried."""
         while True:
             try:
-                stream = await listener.accept()
+                stream = await bound.listener.accept()
             except OSError as error:
                 self._warn(f"cannot accept a connection: {error}")
                 await trio.sleep(BACK_OFF_SECONDS if error.errno in EXHAUSTED else 0)
                 continue
             self._registry.totals.connections += 1
-            connections.start_soon(self._edge, stream)
+            connections.start_soon(self._edge, stream, bound.listen)
 
-    async def _edge(self, stream: trio.SocketStream) -> None:
+    async def _edge(self, stream: trio.SocketStream, listen: Listen) -> None:
         """One connection, start to end; nothing but cancellation leaves here."""
         try:
             address, local = _names(stream)
+            scheme = "http"
+            self.unread.add(stream)
+            sockets.end_vanished_peers(stream.socket, self._config.limits.peer_timeout_seconds)
+            if listen.proxy_protocol and not self._too_many(address):
+                address, local, scheme = await self._announced(stream, address, local)
             if self._too_many(address):
                 self._warn(f"too many connections, {address} got 503")
+                self.unread.discard(stream)
                 await _turn_away(stream)
                 return
-            sockets.end_vanished_peers(stream.socket, self._config.limits.peer_timeout_seconds)
             self.open[stream] = address
-            self.unread.add(stream)
             await Connection(
-                stream, address, local, self._config.limits, self.dispatch, lambda: self.unread.discard(stream)
+                stream,
+                address,
+                local,
+                self._config.limits,
+                self.dispatch,
+                on_head=lambda: self.unread.discard(stream),
+                identify=lambda headers: self._identify(address, headers, scheme),
             ).serve()
+        except NotProxyProtocol as error:
+            self._warn(f"no PROXY connection, {address} was closed: {error}")
         except OSError as error:  # the peer was gone before we looked
             log.debug("a connection broke: %s", error)
         except Exception:
@@ -89,17 +109,38 @@ class FrontDoor:
             self.open.pop(stream, None)
             stream.socket.close()
 
+    async def _announced(self, stream: trio.SocketStream, peer: str, local: str) -> tuple[str, str, str]:
+        """What the connection's PROXY header says instead: the client's address, what it reached, by which scheme.
+
+        Raises:
+            NotProxyProtocol: there is none, or its sender is no trusted proxy.
+        """
+        if not self._trust.includes(peer):
+            raise NotProxyProtocol("it is not in proxies.trusted")
+        header = await receive_header(stream.socket, self._config.limits.header_timeout_seconds)
+        if header.src_addr is not None:
+            peer, local = address_text(str(header.src_addr)), _authority(str(header.dst_addr), header.dst_port)
+        return peer, local, "https" if header.ssl else "http"
+
+    def _identify(self, peer: str, headers: Mapping[str, str], scheme: str) -> Client:
+        """Whose request it is that came over a connection."""
+        client = derive(self._trust, peer, headers, scheme)
+        if client.fault:
+            self._warn(f"fields of a proxy not understood, {peer} sent {client.fault}")
+        return client
+
     def _warn(self, message: str) -> None:
         left_out = self._repeats.admit(message.partition(",")[0], trio.current_time())
         if left_out is not None:
             log.warning("%s (%d times more since the last such line)", message, left_out)
 
     def _too_many(self, address: str) -> bool:
-        limits = self._config.limits
-        if len(self.unread) >= limits.max_unread_heads:
-            return True
-        most = limits.max_connections_per_address
-        if not most:
+        return len(self.unread) > self._config.limits.max_unread_heads or self._crowded(address)
+
+    def _crowded(self, address: str) -> bool:
+        """There are as many connections from an address as may be; a proxy's own are not counted."""
+        most = self._config.limits.max_connections_per_address
+        if not most or self._trust.includes(address):
             return False
         here = sum(each == address for each in self.open.values())
         listening = sum(
@@ -113,9 +154,13 @@ class FrontDoor:
         """Find the route, ask the gate, call the handler.
 
         Raises:
-            ClientError: from any of them.
+            ClientError: from any of them; 503: a proxy's connection brings a request of a client that has too many.
         """
         request = exchange.request
+        if self.open.get(exchange.stream, request.address) != request.address:
+            if self._crowded(request.address):
+                raise ClientError(503, "too many connections from this address", (("Retry-After", "5"),))
+            self.open[exchange.stream] = request.address
         route, mount, parameters = self._router.find(request)
         user = self._gate.authorise(route, request, mount)
         return await route.handler(exchange, Call(mount, user, parameters))
@@ -124,8 +169,12 @@ class FrontDoor:
 def _names(stream: trio.SocketStream) -> tuple[str, str]:
     """The client's address, and "host:port" it reached us at."""
     peer, own = stream.socket.getpeername(), stream.socket.getsockname()
-    host = sockets.address_text(own[0])
-    return sockets.address_text(peer[0]), f"[{host}]:{own[1]}" if ":" in host else f"{host}:{own[1]}"
+    return address_text(peer[0]), _authority(own[0], own[1])
+
+
+def _authority(host: str, port: int) -> str:
+    host = address_text(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:

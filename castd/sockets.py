@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,25 +25,33 @@ BACKLOG = 4096
 KEEPALIVE_PROBES = 3
 
 
-async def open_listeners(listen: tuple[Listen, ...]) -> list[trio.SocketListener]:
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listening socket, and how it is configured."""
+
+    listener: trio.SocketListener
+    listen: Listen
+
+
+async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
     """Bind every configured address.
 
     Raises:
         ConfigError: an address cannot be bound; the message says which and why.
     """
-    listeners: list[trio.SocketListener] = []
+    bound: list[Bound] = []
     try:
         for each in listen:
             try:
-                listeners += await _bind(each)
+                bound += [Bound(listener, each) for listener in await _bind(each)]
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise ConfigError(f"cannot listen on {each.host or '*'}:{each.port}: {reason}") from None
     except ConfigError:
-        for listener in listeners:
-            listener.socket.close()
+        for opened in bound:
+            opened.listener.socket.close()
         raise
-    return listeners
+    return bound
 
 
 async def _bind(listen: Listen) -> list[trio.SocketListener]:
@@ -69,11 +78,6 @@ def _listener(family: int, address: tuple[object, ...], *, dual: bool = False) -
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
 
-def address_text(host: str) -> str:
-    """A client's address as logs, limits and statistics know it: an IPv4 one mapped into IPv6 is IPv4."""
-    return host.removeprefix("::ffff:") if "." in host else host
-
-
 def end_vanished_peers(sock: trio.socket.SocketType | socket.socket, seconds: float) -> None:
     """Have the kernel end a connection whose peer acknowledges nothing for so long, while data flows or not.
 
@@ -97,8 +101,10 @@ class PlainConnection(socket.socket):
         return True
 
 
-def detach(stream: trio.SocketStream) -> PlainConnection:
+def detach(stream: trio.abc.HalfCloseableStream) -> PlainConnection:
     """Take a connection from trio, which closes its own descriptor of it."""
+    if not isinstance(stream, trio.SocketStream):
+        raise TypeError(f"{type(stream).__name__} has no socket to hand over")
     sock = PlainConnection(fileno=os.dup(stream.socket.fileno()))
     stream.socket.close()  # a bare detach would leave it registered with trio's epoll
     sock.setblocking(False)

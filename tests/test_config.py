@@ -11,7 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from castd.config import Auth, Config, Delivery, Listen, MountSettings, load, mount_name, reference_config, share
+from castd.config import (
+    Auth,
+    Config,
+    Delivery,
+    Listen,
+    MountSettings,
+    Proxies,
+    load,
+    mount_name,
+    reference_config,
+    share,
+)
 from castd.config import loader as loader_module
 from castd.config.model import Limits, Server
 from castd.config.names import MAX_NAME_BYTES
@@ -138,6 +149,17 @@ REFUSED = [
     ("colon in user", "[auth]\nsource_user = 'a:b'", ["auth.source_user", 'without ":"']),
     ("host not an address", "[[listen]]\nhost = '1::2::3'", ["listen.host"]),
     ("no user", "[auth]\nadmin_user = ''", ["auth.admin_user", "1 to 100 characters"]),
+    ("text for a list", "[proxies]\ntrusted = '::1'", ['proxies.trusted = "::1"', "must be a list, each an IP"]),
+    ("wrong in a list", "[proxies]\ntrusted = ['::1', '10.0.0']", ['trusted = ["::1", "10.0.0"]: "10.0.0" must be']),
+    ("number in a list", "[proxies]\ntrusted = [7]", ["proxies.trusted = [7]: 7 must be an IP address"]),
+    ("list in a list", "[proxies]\ntrusted = [['::1']]", ["proxies.trusted = [a list]: a list must be"]),
+    ("host bits", "[proxies]\ntrusted = ['10.0.0.1/8']", ['"10.0.0.1/8" must be', "only zeros after its prefix"]),
+    ("a name is no network", "[proxies]\ntrusted = ['proxy.local']", ['"proxy.local" must be an IP address']),
+    ("a scope", "[proxies]\ntrusted = ['fe80::1%eth0']", ['"fe80::1%eth0" must be an IP address']),
+    ("list for text", "[proxies]\nheader = ['forwarded']", ["proxies.header = a list: must be the name of a header"]),
+    ("no field name", "[proxies]\nheader = 'x real ip'", ['proxies.header = "x real ip"', 'or "" for none']),
+    ("PROXY from nobody", "[[listen]]\nproxy_protocol = true", ["nobody could connect while proxies.trusted is empty"]),
+    ("port twice, told apart", "[[listen]]\n[[listen]]\nproxy_protocol = true", ["listen[2]", "the same address"]),
     ("NUL in a path", '[server]\nstate_dir = "a\\u0000"', ["server.state_dir", "a path"]),
     ("hackme", "[auth]\nsource_password = 'hackme'", ["auth.source_password: must be", '"hackme"']),
     ("changeme", "[auth]\nadmin_password = ' ChangeMe'", ["auth.admin_password: must be"]),
@@ -291,6 +313,25 @@ def test_environment(variable: str, text: str, read: Callable[[Config], str]) ->
     assert read(load(None, {**HOME, variable: text})) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("", ()),
+        ("10.0.0.0/8", ("10.0.0.0/8",)),
+        ("127.0.0.1,::1", ("127.0.0.1", "::1")),
+        (" 127.0.0.1 , ::1 ,", ("127.0.0.1", "::1")),
+    ],
+)
+def test_a_list_in_the_environment_has_commas(write: Write, text: str, networks: tuple[str, ...]) -> None:
+    path = write("[proxies]\ntrusted = ['192.0.2.1']\nheader = ''")
+    assert load(path, HOME).proxies == Proxies(trusted=("192.0.2.1",), header="")
+    assert load(path, {**HOME, "CASTD_PROXIES__TRUSTED": text}).proxies == Proxies(trusted=networks, header="")
+
+
+def test_a_wrong_network_alone_is_told_where_the_proxy_protocol_needs_one(write: Write) -> None:
+    assert len(refusal(write("[[listen]]\nproxy_protocol = true\n[proxies]\ntrusted = ['nobody']"))) == 1
+
+
 def test_the_environment_goes_before_the_file(write: Write) -> None:
     path = write("[limits]\nmax_sources = 5\nmax_listeners = 6\n[[listen]]\nhost = '::1'\n[[listen]]\nport = 1")
     config = load(path, {**HOME, "CASTD_LIMITS__MAX_SOURCES": "9", "CASTD_LISTEN__PORT": "80", "OTHER": "x"})
@@ -312,6 +353,7 @@ def test_the_environment_goes_before_the_file(write: Write) -> None:
         ("CASTD_AUTH__SOURCE_PASSWORD_FILE", "/none", 'CASTD_AUTH__SOURCE_PASSWORD_FILE = "/none": cannot be read'),
         ("CASTD_DELIVERY__BURST_SECONDS", "90", "environment: delivery.burst_seconds = 90.0: must be at most"),
         ("CASTD_LISTEN__HOST", "a b", "without brackets or port"),
+        ("CASTD_PROXIES__TRUSTED", "::1, nobody", '__TRUSTED = "::1, nobody": "nobody" must be an IP address'),
     ],
 )
 def test_environment_refused(variable: str, text: str, word: str) -> None:

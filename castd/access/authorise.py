@@ -85,6 +85,15 @@ def _refuse_cross_site(request: Request) -> None:
     Raises:
         ClientError: 403.
     """
-    origin, host = request.header("origin"), request.header("host")
-    if request.header("sec-fetch-site") in ("cross-site", "same-site") or (origin and urlsplit(origin).netloc != host):
+    origin, site = request.header("origin"), request.header("sec-fetch-site").lower()
+    ours = (request.header("host").lower(), request.forwarded_host.lower())
+    if site in ("cross-site", "same-site") or (origin and _authority(origin) not in ours):
         raise ClientError(403, "refused: a page of another site asked for this")
+
+
+def _authority(origin: str) -> str | None:
+    """Host and port of an Origin header (RFC 6454 §7); None where it has none, as "null" has not."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None

@@ -41,11 +41,11 @@ class IcecastAdmin:
         request, mount = exchange.request, self._mount(call)
         mode = _required(request, "mode")
         if mode != "updinfo":
-            return _answer("Unknown mode", success=False)
+            return _answer("No such action", success=False)
         song, artist, title = (_text(request, name) for name in ("song", "artist", "title"))
         if song is None and title is None and artist is None:
             return _answer("Metadata update successful")
-        text = song if song is not None and title is None else " - ".join(part for part in (artist, title) if part)
+        text = " - ".join(part for part in (artist, title) if part) if title else song or artist or ""
         album, url = _text(request, "album"), _text(request, "url")
         mount.set_title(text, artist=artist or None, title=title or None, album=album or None, url=url or "")
         log.info("%s: title set by %s from %s: %s", mount.name, call.user, request.address, text)

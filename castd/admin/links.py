@@ -10,12 +10,13 @@ if TYPE_CHECKING:
 
 
 def public_url(config: Config, request: Request) -> str:
-    """Scheme and authority for links: the configured hostname, else where the client reached us.
+    """What links begin with, no slash at the end: the configured hostname, else the URL the client reached us by.
 
+    Where a trusted proxy says what clients call us, that counts: it knows scheme, port and prefix, too.
     Icecast always uses <hostname> and its first port; here the default, "localhost", which is no use to anybody far
     away, gives way to the request's Host.
     """
     hostname, port = config.server.hostname, config.listen[0].port
-    if hostname == "localhost" or not port:
+    if request.forwarded_host or hostname == "localhost" or not port:
         return request.base_url
     return f"http://{hostname}" if port == 80 else f"http://{hostname}:{port}"

@@ -1,7 +1,7 @@
 """castd.toml and CASTD_* variables as frozen dataclasses; each part of castd receives only its own section."""
 
 from castd.config.loader import load
-from castd.config.model import Auth, Certificate, Config, Delivery, Limits, Listen, MountSettings, Pace, Server
+from castd.config.model import Auth, Certificate, Config, Delivery, Limits, Listen, MountSettings, Pace, Proxies, Server
 from castd.config.names import mount_name
 from castd.config.shipped import reference_config, share
 
@@ -14,6 +14,7 @@ __all__ = [
     "Listen",
     "MountSettings",
     "Pace",
+    "Proxies",
     "Server",
     "load",
     "mount_name",

@@ -57,6 +57,9 @@ def check(config: Config, source: object, problems: Problems) -> None:
         source: the file, or "environment", for the messages.
         problems: receives the contradictions; relations of its failed keys are left out.
     """
+    untrusting = not config.proxies.trusted and "trusted" not in problems.failed
+    if untrusting and any(each.proxy_protocol for each in config.listen):
+        problems.add(source, "listen.proxy_protocol = true: nobody could connect while proxies.trusted is empty")
     values = {key.name: getattr(config.delivery, key.name) for key in fields(Delivery)}
     origin = dict.fromkeys(values, "delivery")
     for line in _contradictions("delivery", values, origin, problems.failed):

@@ -17,7 +17,7 @@ from typing import Any
 
 from castd.config import contradictions
 from castd.config.files import read_toml
-from castd.config.model import Auth, Config, Delivery, Limits, Listen, MountSettings, Server
+from castd.config.model import Auth, Config, Delivery, Limits, Listen, MountSettings, Proxies, Server
 from castd.config.names import mount_name
 from castd.config.problems import Problems, dotted, nearest
 from castd.config.reader import PLAIN_SECTIONS, Reader, remedy
@@ -84,6 +84,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     config = Config(
         server=Server(**plain["server"]),
         listen=tuple(Listen(**values) for values in listen) or Config().listen,
+        proxies=Proxies(**plain["proxies"]),
         auth=Auth(**plain["auth"]),
         limits=Limits(**plain["limits"]),
         delivery=Delivery(**plain["delivery"]),
@@ -123,7 +124,7 @@ def _read_listen(value: object, reader: Reader) -> list[dict[str, Any]]:
         reader.problems.add(reader.source, f"listen = {shown(value)}: must be [[listen]] tables, in double brackets")
         return []
     addresses = []
-    seen: set[Listen] = set()
+    seen: set[tuple[str, int]] = set()
     for number, table in enumerate(tables, 1):
         name = "listen" if len(tables) == 1 else f"listen[{number}]"
         values = reader.section(name, Listen, table)
@@ -131,9 +132,9 @@ def _read_listen(value: object, reader: Reader) -> list[dict[str, Any]]:
         if len(values) < len(table):
             continue  # what is wrong with it was noted
         address = Listen(**values)
-        if address in seen and address.port:
+        if (address.host, address.port) in seen and address.port:
             reader.problems.add(reader.source, f"{name}: the same address and port as one before it")
-        seen.add(address)
+        seen.add((address.host, address.port))
     return addresses
 
 

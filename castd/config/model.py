@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from castd.config.rules import ADDRESS, MOUNT_USER, NAME, PATH, SECRET, TEXT, USER, between
+from castd.config.rules import ADDRESS, FIELD, MOUNT_USER, NAME, NETWORK, PATH, SECRET, TEXT, USER, between
 
 MIB = 1 << 20
 
@@ -39,10 +39,25 @@ class Listen:
     Attributes:
         host: IP address or name; "" means every address, IPv4 and IPv6.
         port: TCP port; 0 means any free one.
+        proxy_protocol: connections begin with a PROXY protocol header, from a trusted proxy.
     """
 
     host: Annotated[str, ADDRESS] = ""
     port: Annotated[int, between(0, 65535)] = 8000
+    proxy_protocol: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxies:
+    """[proxies]: whom to believe when they speak for others.
+
+    Attributes:
+        trusted: IP addresses and networks of proxies.
+        header: the field in which they tell the client's address; "" means that none of their fields is believed.
+    """
+
+    trusted: tuple[Annotated[str, NETWORK], ...] = ()
+    header: Annotated[str, FIELD] = "x-forwarded-for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +204,7 @@ class Config:
 
     server: Server = Server()
     listen: tuple[Listen, ...] = (Listen(),)
+    proxies: Proxies = Proxies()
     auth: Auth = Auth()
     limits: Limits = Limits()
     delivery: Delivery = Delivery()

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from castd.config.files import read_secret
-from castd.config.model import Auth, Delivery, Limits, Listen, MountSettings, Server
+from castd.config.model import Auth, Delivery, Limits, Listen, MountSettings, Proxies, Server
 from castd.config.problems import Problems, nearest
 from castd.config.rules import PATH
 from castd.config.schema import Key, keys
 
-PLAIN_SECTIONS: Mapping[str, type] = {"server": Server, "auth": Auth, "limits": Limits, "delivery": Delivery}
+PLAIN_SECTIONS: Mapping[str, type] = {
+    "server": Server,
+    "proxies": Proxies,
+    "auth": Auth,
+    "limits": Limits,
+    "delivery": Delivery,
+}
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
 
 HOME_OF_KEY = {

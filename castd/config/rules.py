@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -66,6 +66,28 @@ NAME = Rule("a host name without port or scheme, such as radio.example.org", _ho
 ADDRESS = Rule(
     'an IP address or host name without brackets or port, or "" for every address',
     lambda text: text == "" or _host(text),
+)
+
+
+def _network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+NETWORK = Rule(
+    'an IP address, or a network such as "10.0.0.0/8" with only zeros after its prefix',
+    _network,
+)
+
+FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""RFC 9110 §5.1."""
+
+FIELD = Rule(
+    'the name of a header field, such as "x-forwarded-for", "forwarded" or "x-real-ip", or "" for none',
+    lambda text: text == "" or FIELD_NAME.fullmatch(text) is not None,
 )
 
 USER = Rule(

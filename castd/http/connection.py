@@ -7,7 +7,9 @@ have no length either, are written by their handlers (h11 would add chunked codi
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from email.utils import formatdate
 from html import escape
 from typing import TYPE_CHECKING
@@ -17,11 +19,11 @@ import trio
 
 from castd import __version__
 from castd.errors import ClientError
-from castd.http.messages import Request, Response, decode_text, parse_query, phrase
+from castd.http.messages import Client, Request, Response, decode_text, parse_query, phrase
 from castd.wire.icecast_head import HeadLimits, split_head
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from castd.config import Limits
 
@@ -40,7 +42,15 @@ can overtake the reply that says why."""
 LINGER_BYTES = 1024 * 1024
 """And how much of it."""
 
+LOGGED_PATH = 256
+"""Characters of a path in a log line. Queries are never logged: SHOUTcast's carry the password."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""RFC 9110 §15.2.1: what clients wait for that sent `Expect: 100-continue`."""
+
 SERVER = f"castd/{__version__}"
+
+_QUOTED = re.compile(r"""[: ]*(bytearray\(|\bb['"]).*""", re.DOTALL)
 
 
 class Exchange:
@@ -53,7 +63,7 @@ class Exchange:
         answered: a reply went out already, or the stream was handed on: no other can follow.
     """
 
-    def __init__(self, request: Request, stream: trio.SocketStream, body: Body, limits: Limits) -> None:
+    def __init__(self, request: Request, stream: trio.abc.HalfCloseableStream, body: Body, limits: Limits) -> None:
         self.request = request
         self.stream = stream
         self.body = body
@@ -79,6 +89,8 @@ class Exchange:
         body = bytearray()
         try:
             with trio.fail_after(self._limits.header_timeout_seconds):
+                if self.request.expects_continue:
+                    await self.stream.send_all(CONTINUE)
                 while data := await self.body.receive():
                     body += data
                     if len(body) > BODY_BYTES:
@@ -117,7 +129,7 @@ class Body:
             while (event := self._parser.next_event()) is h11.NEED_DATA:
                 self._parser.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
         except h11.RemoteProtocolError as error:
-            raise ClientError(400, f"broken body: {error}") from None
+            raise ClientError(400, f"broken body: {_without_data(error)}") from None
         return bytes(event.data) if isinstance(event, h11.Data) else b""
 
 
@@ -125,22 +137,24 @@ class Connection:
     """One client's connection: requests in, replies out, until either side ends it.
 
     Args:
-        stream: just accepted; the caller closes it.
-        address: the client's, without port, for logs and limits.
+        stream: just accepted; the caller closes it. Handlers that hand it to the pump need a socket behind it.
+        address: the peer's, without port, for logs.
         local: "host:port" it reached us at.
         limits: the configured ones.
         dispatch: answers one exchange; None if it wrote its answer itself, after which the connection is done.
         on_head: called when the first head has come, or will not.
+        identify: whose request it is, from its headers: one connection of a proxy carries those of many clients.
     """
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: trio.abc.HalfCloseableStream,
         address: str,
         local: str,
         limits: Limits,
         dispatch: Callable[[Exchange], Awaitable[Response | None]],
         on_head: Callable[[], None] = lambda: None,
+        identify: Callable[[Mapping[str, str]], Client] | None = None,
     ) -> None:
         self._stream = stream
         self._address = address
@@ -149,6 +163,7 @@ class Connection:
         self._head_limits = HeadLimits(limits.header_bytes, limits.header_count)
         self._dispatch = dispatch
         self._on_head = on_head
+        self._identify = identify or (lambda headers: Client(address))
         self._received = b""
 
     async def serve(self) -> None:
@@ -174,7 +189,8 @@ class Connection:
             return False
         except ClientError as error:
             log.info("%s refused: %d %s", self._address, error.status, error.reason)
-            await self._refuse(error)
+            await self._send(h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
+            await self._linger()
             return False
         finally:
             self._on_head()
@@ -203,7 +219,7 @@ class Connection:
             parser.receive_data(head)
             event = parser.next_event()
         except h11.RemoteProtocolError as error:
-            raise ClientError(error.error_status_hint, f"not a valid request: {error}") from None
+            raise ClientError(error.error_status_hint, f"not a valid request: {_without_data(error)}") from None
         if not isinstance(event, h11.Request):
             raise ClientError(400, "not a valid request")
         expects_continue = parser.they_are_waiting_for_100_continue  # only known before the next event
@@ -212,18 +228,22 @@ class Connection:
             raise ClientError(400, "both Content-Length and Transfer-Encoding")
         framed = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         path, _, query = _origin_form(event.target.decode("ascii")).partition("?")
+        client = self._identify(headers)
         request = Request(
             method=event.method.decode("ascii"),
             path=path,
             query=parse_query(query),
             headers=headers,
             version=event.http_version.decode("ascii"),
-            address=self._address,
+            address=client.address,
             local=self._local,
             expects_continue=expects_continue,
             has_body=framed,
+            scheme=client.scheme,
+            forwarded_host=client.host,
+            prefix=client.prefix,
         )
-        if framed:
+        if framed and self._received:  # nothing would mean to h11 that the client hung up
             parser.receive_data(self._received)
         body = Body(self._stream, parser if framed else None, self._received)
         return Exchange(request, self._stream, body, self._limits)
@@ -237,18 +257,14 @@ class Connection:
             error = refused
             log.info(
                 "%s %s from %s (%s) refused: %d %s",
-                request.method, request.path, request.address, request.agent, error.status, error.reason,
+                request.method, request.path[:LOGGED_PATH], request.address, request.agent, error.status, error.reason,
             )  # fmt: skip
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return None
         except Exception:
-            log.exception("%s %s from %s failed", request.method, request.path, request.address)
+            log.exception("%s %s from %s failed", request.method, request.path[:LOGGED_PATH], request.address)
             error = ClientError(500, "the server failed to answer; its log says why")
-        return None if exchange.answered else _refusal(error)
-
-    async def _refuse(self, error: ClientError) -> None:
-        await self._send(h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
-        await self._linger()
+        return None if exchange.answered else _refusal(error, request.path)
 
     async def _send(self, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool) -> None:
         """Write a small reply.
@@ -265,7 +281,8 @@ class Connection:
         ]
         if response.status != 204:
             headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=headers))
+        fields = [(name.encode("ascii"), value.encode("utf-8", "replace")) for name, value in headers]
+        head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=fields))
         try:
             with trio.fail_after(self._limits.reply_timeout_seconds):
                 await self._stream.send_all((head or b"") + (response.body if with_body else b""))
@@ -297,13 +314,27 @@ def _origin_form(target: str) -> str:
     return target
 
 
-def _refusal(error: ClientError) -> Response:
-    """A refusal in Icecast's form (captures B14, D29): `<b>404 - reason</b>`."""
-    body = (
+def _without_data(error: h11.RemoteProtocolError) -> str:
+    """h11's words without the client's bytes it quotes: there may be a password among them."""
+    return _QUOTED.sub("", str(error))
+
+
+def _refusal(error: ClientError, path: str = "") -> Response:
+    """A refusal in Icecast's form (captures B14, D29): `<b>404 - reason</b>`; under /api/ as an RFC 9457 problem."""
+    if path.startswith("/api/"):
+        problem = {
+            "type": "about:blank",
+            "title": phrase(error.status),
+            "status": error.status,
+            "detail": error.reason,
+        }
+        text = json.dumps(problem, ensure_ascii=False)
+        return Response(error.status, text.encode("utf-8", "replace"), "application/problem+json", error.headers)
+    page = (
         f"<html><head><title>Error {error.status}</title></head>"
         f"<body><b>{error.status} - {escape(error.reason)}</b></body></html>\r\n"
     )
-    return Response(error.status, body.encode("utf-8", "replace"), "text/html; charset=utf-8", error.headers)
+    return Response(error.status, page.encode("utf-8", "replace"), "text/html; charset=utf-8", error.headers)
 
 
 def _wants_to_stay(request: Request) -> bool:

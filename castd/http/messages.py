@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
 
 MOUNT_CHARACTERS_REFUSED = frozenset(map(chr, [*range(0x20), 0x7F]))
 
+AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+"""Host and port as links may hold them (RFC 3986 §3.2, without user and percent-encoding)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from, as castd.access.address derives it.
+
+    Attributes:
+        address: without port, normalised.
+        scheme: "http" or "https".
+        host: what the client called us, with its port, where a trusted proxy says so; else "".
+        prefix: the part of the path that a trusted proxy took off, such as "/radio"; else "".
+        fault: what a trusted proxy said that makes no sense, for the log; else "".
+    """
+
+    address: str
+    scheme: str = "http"
+    host: str = ""
+    prefix: str = ""
+    fault: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -28,9 +51,10 @@ class Request:
         headers: by lower-case name; repeated fields are joined by ", ".
         version: "1.0" or "1.1".
         address: of the client, without port.
-        local: scheme, address and port the client reached us at, for links where it sent no Host.
+        local: address and port the client reached us at, for links where it sent no Host.
         expects_continue: it waits for 100 Continue before it sends a body.
         has_body: it announced a body by length or chunks; an encoder's endless body announces nothing.
+        scheme, forwarded_host, prefix: of the URL the client used, as Client has them.
     """
 
     method: str
@@ -42,6 +66,9 @@ class Request:
     local: str
     expects_continue: bool = False
     has_body: bool = False
+    scheme: str = "http"
+    forwarded_host: str = ""
+    prefix: str = ""
 
     @property
     def decoded_path(self) -> str:
@@ -68,11 +95,9 @@ class Request:
 
     @property
     def base_url(self) -> str:
-        """Scheme and authority the client used to reach us: its Host where it is one, else our own address."""
-        host = self.header("host")
-        if host and all(char.isalnum() or char in ".-_:[]" for char in host) and host.isascii():
-            return f"http://{host}"
-        return f"http://{self.local}"
+        """The URL the client reached us by, no slash at its end: by a proxy's word, its Host, or our own address."""
+        host = self.forwarded_host or self.header("host")
+        return f"{self.scheme}://{host if AUTHORITY.fullmatch(host) else self.local}{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)

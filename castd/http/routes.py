@@ -1,7 +1,4 @@
-"""Which handler answers which request.
-
-Paths that castd keeps for itself are listed here once: nobody may have a mount there.
-"""
+"""Which handler answers which request."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote_to_bytes
 
+from castd.config import mount_name
+from castd.config.names import RESERVED
 from castd.errors import ClientError
 from castd.http.messages import decode_text
 
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 
     from castd.http.connection import Exchange
     from castd.http.messages import Request, Response
-
-RESERVED = re.compile(
-    r"""/ | /(admin|api|p|static)(/.*)? | /healthz | /metrics | /favicon\.ico | /robots\.txt
-    | .*/(hls|dash)(/.*)? | .*/clip                                           # outputs beside a mount
-    | /(status-json|status|server_version|auth|7)\.xsl                        # Icecast's pages
-    | /7\.html | /stats | /statistics | /listen\.pls | /admin\.cgi | /;.*     # SHOUTcast's
-    | .*\.(m3u|xspf|pls|vclt)                                                 # playlists made for a mount
-    """,
-    re.VERBOSE | re.DOTALL,
-)
 
 
 class Need(Enum):
@@ -94,6 +83,8 @@ class Router:
         Raises:
             ClientError: 400, 403, 404, 405 or 501.
         """
+        if not request.path.startswith("/") and request.method != "OPTIONS":  # OPTIONS *, RFC 9112 §3.2.4
+            raise ClientError(400, "the target must start with a slash")
         allowed: list[str] = []
         for pattern, route in self._patterns:
             match = pattern.fullmatch(request.path)
@@ -108,30 +99,30 @@ class Router:
             raise ClientError(
                 405, f"{request.method} is not for this path", (("Allow", ", ".join(sorted({*allowed}))),)
             )
-        if not request.path.startswith("/"):
-            raise ClientError(400, "the target must start with a slash")
         raise ClientError(404, "The file you requested could not be found")
 
     def _mount(self, route: Route, request: Request, parameters: dict[str, str]) -> str:
         if route.path == "*":
-            return mount_name(request.decoded_path, claiming=route.need is Need.SOURCE)
+            return claimed_mount(request) if route.need is Need.SOURCE else request.decoded_path
         name = parameters.get("name") or request.argument("mount") or ""
         if not name:
             return ""
         return name if name.startswith("/") else "/" + name  # a missing slash is forgiven (quirk 9)
 
 
-def mount_name(path: str, *, claiming: bool) -> str:
-    """The mount at a path.
+def claimed_mount(request: Request) -> str:
+    """The mount a source asks for, in the one spelling the configuration knows it by.
 
     Raises:
-        ClientError: 404, or 403 for a source that claims it: the path is castd's own.
+        ClientError: 403: the path is castd's own; 400: nothing can be called so.
     """
+    path = request.decoded_path
     if RESERVED.fullmatch(path):
-        if claiming:
-            raise ClientError(403, f"{path} is reserved; choose another mount")
-        raise ClientError(404, "The file you requested could not be found")
-    return path
+        raise ClientError(403, f"{path} is reserved; choose another mount")
+    try:
+        return mount_name(request.path)
+    except ValueError as error:
+        raise ClientError(400, f"the name of the mount {error}") from None
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -7,12 +7,14 @@ Icecast's, at once, before any audio: `HTTP/1.0 200 OK` (capture A04).
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import trio
 
 from castd.errors import ClientError
+from castd.http.connection import CONTINUE
 from castd.ingest.session import Session
 from castd.mount.party import Description, Goodbye, Source
 from castd.wire import content_types
@@ -35,12 +37,13 @@ DEAD_SECONDS = 2.0
 WATCH_SECONDS = 0.05
 """How often a waiting newcomer looks whether the source there is alive after all."""
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WELCOME = b"HTTP/1.0 200 OK\r\n\r\n"
 
-_REFUSED_TYPES = ("text/html", "text/xml", "image/", "application/xhtml", "application/xml", "application/javascript",
-                  "text/javascript", "multipart/")  # fmt: skip
+_REFUSED_TYPES = ("text/", "image/", "multipart/", "application/xhtml", "application/xml", "application/javascript",
+                  "application/pdf")  # fmt: skip
 """Types a browser would run or render when it opens the mount."""
+
+_TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,127}/[!#$&^_.+a-z0-9-]{1,127}")  # RFC 6838 §4.2
 
 
 class Icecast:
@@ -74,9 +77,15 @@ class Icecast:
             with mount.claim(source):
                 log.info("%s: source %d from %s (%s) connected by %s, %s", mount.name, source.id, source.address,
                          source.agent, source.protocol, source.description.content_type)  # fmt: skip
-                await exchange.send_raw((_CONTINUE if request.expects_continue else b"") + _WELCOME)
                 try:
-                    source.gone = await Session(mount, source, exchange.body.receive, self._limits, metaint).run()
+                    await exchange.send_raw((CONTINUE if request.expects_continue else b"") + _WELCOME)
+                    reason = await Session(mount, source, exchange.body.receive, self._limits, metaint).run()
+                    source.gone = source.gone or reason
+                except (trio.BrokenResourceError, trio.TooSlowError):  # it was gone before it had our reply
+                    source.gone = source.gone or Goodbye.RESET
+                except trio.Cancelled:
+                    source.gone = source.gone or Goodbye.DRAINED
+                    raise
                 finally:
                     _say_goodbye(mount, source)
         self._registry.reap()  # at once where nothing lingers
@@ -124,8 +133,8 @@ def describe(request: Request) -> Description:
         return next((value for value in values if value), "")
 
     content_type = one_line(request.header("content-type")).partition(";")[0].strip().lower()
-    if content_type.startswith(_REFUSED_TYPES):
-        raise ClientError(415, f"{content_type} is not a type of audio or video")
+    if content_type and (content_type.startswith(_REFUSED_TYPES) or not _TYPE.fullmatch(content_type)):
+        raise ClientError(415, f"{content_type[:100]!r} is not a type of audio or video")
     audio_info = one_line(request.header("ice-audio-info"))
     pairs = (pair.partition("=") for pair in audio_info.split(";"))
     return Description(

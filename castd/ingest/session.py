@@ -73,29 +73,35 @@ class Session:
         Returns:
             Why it ended; being cancelled by `source.end` is not seen here.
         """
-        source, clock = self._source, self._mount.clock.monotonic
         try:
-            while True:
-                with trio.fail_after(self._timeout):
-                    data = await self._receive()
-                if not data:
-                    break
-                source.received = clock()
-                source.bytes_received += len(data)
-                self._mount.bytes_received += len(data)
-                await self._feed(data)
-                if source.received - self._last_frame > NO_AUDIO_TIMES * self._timeout:
-                    return Goodbye.NO_AUDIO
+            reason = await self._read()
             await self._finish()
-        except trio.TooSlowError:
-            return Goodbye.SILENT
-        except trio.BrokenResourceError:
-            await self._finish()
-            return Goodbye.RESET
-        except (ClientError, FramingError) as error:
+        except FramingError as error:
             log.warning("source of %s: %s", self._mount.name, error)
             return Goodbye.BROKEN
-        return Goodbye.FINISHED
+        return reason
+
+    async def _read(self) -> Goodbye:
+        source, clock = self._source, self._mount.clock.monotonic
+        while True:
+            try:
+                with trio.fail_after(self._timeout):
+                    data = await self._receive()
+            except trio.TooSlowError:
+                return Goodbye.SILENT
+            except trio.BrokenResourceError:
+                return Goodbye.RESET
+            except ClientError as error:
+                log.warning("source of %s: %s", self._mount.name, error)
+                return Goodbye.BROKEN
+            if not data:
+                return Goodbye.FINISHED
+            source.received = clock()
+            source.bytes_received += len(data)
+            self._mount.bytes_received += len(data)
+            await self._feed(data)
+            if source.received - self._last_frame > NO_AUDIO_TIMES * self._timeout:
+                return Goodbye.NO_AUDIO
 
     async def _feed(self, data: bytes) -> None:
         for event in self._demuxer.feed(data) if self._demuxer else (data,):

@@ -27,7 +27,7 @@ class HeadLimits:
     """Bounds of one request head.
 
     Attributes:
-        bytes: all of it, from the request line to the empty line.
+        bytes: all of it, the empty line included.
         fields: header lines.
     """
 
@@ -48,19 +48,20 @@ def split_head(received: bytes | bytearray, limits: HeadLimits) -> tuple[bytes, 
     Raises:
         ClientError: 400, 414, 431 or 505, the client's fault; TLS on a plain port is status 400 too.
     """
+    size = len(received)
     received = bytes(received).lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request line are ignored
     if received.startswith(_TLS_HANDSHAKE):
         raise ClientError(400, "TLS on a port that speaks plain HTTP")
     if received and not 0x20 < received[0] < 0x7F:
         raise ClientError(400, "not an HTTP request")
     end = _HEAD_END.search(received)
+    if end is not None:
+        size += end.end() - len(received)
+    if size > limits.bytes:  # ignored lines count, too: nothing else would end a client that sends only these
+        _too_large(received, limits)
     if end is None:
-        if len(received) > limits.bytes:
-            _too_large(received, limits)
         return None
     head, rest = received[: end.start()], received[end.end() :]
-    if len(head) > limits.bytes:
-        _too_large(head, limits)
     first, *fields = _LINE_END.split(head)
     if len(fields) > limits.fields:
         raise ClientError(431, f"more than {limits.fields} header fields")
@@ -70,7 +71,7 @@ def split_head(received: bytes | bytearray, limits: HeadLimits) -> tuple[bytes, 
 
 def _too_large(received: bytes, limits: HeadLimits) -> None:
     newline = received.find(b"\n")
-    if newline < 0 or newline > limits.bytes:
+    if len(received) > limits.bytes and (newline < 0 or newline > limits.bytes):
         raise ClientError(414, f"request line longer than {limits.bytes} bytes")
     raise ClientError(431, f"request head larger than {limits.bytes} bytes")
 

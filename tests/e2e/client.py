@@ -30,9 +30,12 @@ class Listener:
         url: http://host:port/mount.
         icy: ask for titles in the stream.
         credentials: user and password of Basic authentication.
+        local_address: to connect from, one of loopback's; by default 127.0.0.1.
     """
 
-    def __init__(self, url: str, *, icy: bool = False, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, url: str, *, icy: bool = False, credentials: Credentials | None = None, local_address: str | None = None
+    ) -> None:
         address = urlsplit(url)
         self._host, self._port = address.hostname or "", address.port or 80
         target = f"{address.path or '/'}?{address.query}" if address.query else address.path or "/"
@@ -41,11 +44,12 @@ class Listener:
             lines.append("Icy-MetaData: 1")
         if credentials:
             lines.append("Authorization: Basic " + base64.b64encode(":".join(credentials).encode()).decode())
+        self._local_address = local_address
         self._request = "\r\n".join([*lines, "", ""]).encode()
 
     async def __aenter__(self) -> Self:
         """Connect, ask, and read the head of the reply."""
-        self._stream = await trio.open_tcp_stream(self._host, self._port)
+        self._stream = await trio.open_tcp_stream(self._host, self._port, local_address=self._local_address)
         try:
             await self._stream.send_all(self._request)
             received = bytearray()

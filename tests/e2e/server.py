@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -118,6 +119,11 @@ drain_seconds = 2
             await self._program.stop()
             raise
         return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where all its [[listen]] are, in their order."""
+        return list(dict.fromkeys(re.findall(r"http://127\.0\.0\.1:\d+", self.log())))
 
     async def _announced_address(self) -> str:
         """Where it listens: what it prints once it does, since the port was the system's choice."""

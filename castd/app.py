@@ -7,17 +7,22 @@ brings every listener to the live end within a deadline, and then ends the rest.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from castd import sockets
+from castd import log as castd_log
+from castd import privileges, sockets
 from castd.access.authorise import Gate
 from castd.admin.api import Api
 from castd.admin.control import IcecastAdmin
+from castd.admin.files import Files
 from castd.admin.pages import Pages
+from castd.admin.sessions import Sessions
 from castd.admin.status import IcecastStatus
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
@@ -25,9 +30,13 @@ from castd.delivery.pump import Pump
 from castd.front import FrontDoor
 from castd.http.routes import Need, Route, Router
 from castd.ingest.icecast import Icecast as Sources
+from castd.log_files import LogFile
 from castd.mount.mount import Clock
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
+from castd.stats.records import Records
+from castd.systemd import Notifier
+from castd.tls import Certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,17 +56,25 @@ class Server:
     def __init__(self, config: Config, secrets: Secrets) -> None:
         self.config = config
         self.registry = Registry(config, Clock(monotonic=trio.current_time, wall=time.time))
+        self.manager = Notifier(os.environ)
+        self.records = Records(config, self.registry.clock)
+        self.registry.on_title = self.records.title
         self.poller = Poller()
         self.pump = Pump(config.delivery, self.poller)
         self.router = Router(self._routes())
-        self.front = FrontDoor(config, self.registry, self.router, Gate(config, secrets))
+        self.certificates = Certificates(config.certificates)
+        self.front = FrontDoor(
+            config, self.registry, self.router, Gate(config, secrets), self.certificates, self.records
+        )
 
     def _routes(self) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         pages, api = Pages(), Api(self.config, self.registry)
         status, admin = IcecastStatus(self.config, self.registry), IcecastAdmin(self.registry)
-        listeners = Listeners(self.config, self.registry, self.pump)
-        sources = Sources(self.config, self.registry)
+        listeners = Listeners(
+            self.config, self.registry, self.pump, self.records, elsewhere=Files(self.config).serve
+        )
+        sources, sessions = Sources(self.config, self.registry, self.records), Sessions(self.records)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
@@ -72,6 +89,7 @@ class Server:
             Route(read, "/api/v1/admin/stats", Need.ADMIN, api.stats),
             Route(read, "/api/v1/admin/sources", Need.ADMIN, api.sources),
             Route(read, "/api/v1/admin/listeners", Need.ADMIN, api.listeners),
+            Route(read, "/api/v1/admin/sessions", Need.ADMIN, sessions.list),
             Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
             Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
             Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
@@ -94,10 +112,12 @@ class Server:
             ready: called with the base URLs once all sockets are bound.
 
         Raises:
-            ConfigError: an address cannot be bound.
+            ConfigError: an address cannot be bound, or root cannot become the configured user.
         """
         listeners = await sockets.open_listeners(self.config.listen)
         try:
+            privileges.become(privileges.account(self.config.server.user))
+            self._begin_log_file()
             await self._serve(listeners, ready)
         finally:
             for each in listeners:
@@ -109,22 +129,41 @@ class Server:
     async def _serve(self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
         stop = trio.Event()
         async with trio.open_nursery() as services:
+            await services.start(self.records.run)
+            await services.start(_watch_log_rotation, self.reopen_logs)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
             services.start_soon(self._tidy)
+            services.start_soon(self.manager.attend, self._status)
             await services.start(_watch_signals, stop, services.cancel_scope)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     for each in listeners:
                         accepting.start_soon(self.front.accept, each, connections)
                     ready([self._url(each.listener) for each in listeners])
+                    self.manager.ready()
                     await stop.wait()
+                    self.manager.stopping(self.config.limits.drain_seconds)
                     accepting.cancel_scope.cancel()
                 for each in listeners:
                     each.listener.socket.close()
+                self.front.stopping = True
                 await self._drain()
                 connections.cancel_scope.cancel()
             services.cancel_scope.cancel()
+
+    def reopen_logs(self) -> None:
+        """Open every log file anew: somebody has moved them away."""
+        self.records.reopen()
+        castd_log.reopen()
+        log.info("log files opened anew")
+
+    def _begin_log_file(self) -> None:
+        """Only now, since the file must belong to the user we have become."""
+        logs = self.config.logs
+        if logs.server:
+            log.info("the log goes on in %s", logs.server)
+            castd_log.write_to(LogFile(Path(logs.server), logs.rotate_bytes, logs.rotate_keep, castd_log.warn_rarely))
 
     async def _drain(self) -> None:
         """Take no more from sources, give listeners what is left."""
@@ -145,8 +184,13 @@ class Server:
     async def _tidy(self) -> None:
         while True:
             await trio.sleep(JANITOR_SECONDS)
+            for file in await trio.to_thread.run_sync(self.certificates.refresh):
+                log.info("the certificate %s changed and is used from now on", file)
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
+
+    def _status(self) -> str:
+        return f"{self.registry.sources} sources, {self.registry.listeners} listeners"
 
     def _url(self, listener: trio.SocketListener) -> str:
         host, port = listener.socket.getsockname()[:2]
@@ -158,6 +202,15 @@ class Server:
 async def run(config: Config, secrets: Secrets, ready: Callable[[list[str]], None]) -> None:
     """The server, from start to stop; see Server.run."""
     await Server(config, secrets).run(ready)
+
+
+async def _watch_log_rotation(
+    reopen: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        task_status.started()
+        async for _ in signals:
+            reopen()
 
 
 async def _watch_signals(

@@ -1,7 +1,8 @@
-"""The command line: castd run, castd check.
+"""The command line: castd run, castd check, castd healthcheck, castd explain.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
-traceback.
+traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
+not know the id.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from castd import __version__
+from castd import __version__, privileges
 from castd.config import Config, load
 from castd.errors import ConfigError
+from castd.log import escape
 from castd.log import set_up as set_up_log
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ DEFAULT_CONFIG = Path("/etc/castd/castd.toml")
 SPARE_DESCRIPTORS = 100
 """Beyond one for each listener: sources, the status page, connections that are still asking, castd's own."""
 
-OK, UNUSABLE, INTERRUPTED = 0, 2, 130
+OK, UNHEALTHY, UNKNOWN, UNUSABLE, INTERRUPTED = 0, 1, 1, 2, 130
 
 EXAMPLE_MOUNT = "/live"
 
@@ -71,13 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = OK
     # The server's errors arrive in groups, one for each nursery they crossed; except* takes them out of any depth.
     try:
-        config = load(path, os.environ)
-        if arguments.command == "check":
-            _say(_summary(path, config))
+        if arguments.command == "healthcheck":
+            code = _healthcheck(path, arguments.url)
+        elif arguments.command == "explain":
+            code = _explain(arguments.id, load(path, os.environ))
+        elif arguments.command == "check":
+            _say(_summary(path, load(path, os.environ)))
         else:
-            _run(config)
+            _run(load(path, os.environ))
     except* ConfigError as group:
-        code = UNUSABLE
+        code = UNHEALTHY if arguments.command == "healthcheck" else UNUSABLE
         for error in _leaves(group):
             print(f"castd: {error}".replace("\n", "\ncastd: "), file=sys.stderr)
     except* KeyboardInterrupt:
@@ -100,9 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument(
         "--log-format",
-        choices=("auto", "json", "plain"),
+        choices=("auto", "journal", "json", "plain"),
         default="auto",
-        help="of the log on standard error; auto: readable on a terminal, else plain (default: %(default)s)",
+        help="of the log on standard error; auto: readable on a terminal, journal under systemd, else plain "
+        "(default: %(default)s)",
     )
     common.add_argument(
         "--log-level",
@@ -113,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in (("run", "start the server"), ("check", "say whether a configuration can be used, and end")):
         commands.add_parser(name, parents=[common], help=text, description=f"{text.capitalize()}.")
+    text = "ask the server on this machine whether it is alive; exit code 0 or 1"
+    health = commands.add_parser("healthcheck", parents=[common], help=text, description=f"{text.capitalize()}.")
+    health.add_argument("--url", help="where to ask; without it, the first [[listen]] address of the configuration")
+    text = "say in a sentence why a listener or source left"
+    past = commands.add_parser("explain", parents=[common], help=text, description=f"{text.capitalize()}.")
+    past.add_argument("id", type=int, metavar="ID", help="its number in the log or the API")
     return parser
 
 
@@ -123,11 +135,41 @@ def _run(config: Config) -> None:
     from castd import app
     from castd.access import secrets
 
-    if os.geteuid() == 0:
-        log.warning("running as root, which castd never needs: ports below 1024 take CAP_NET_BIND_SERVICE only")
+    privileges.warn(config.server.user)
     _raise_descriptor_limit(config.limits.max_listeners)
-    resolved = secrets.resolve(config.auth, Path(config.server.state_dir))
+    state_dir = Path(config.server.state_dir)
+    if user := privileges.account(config.server.user):
+        privileges.own(state_dir, user)
+    with privileges.acting_as(user):
+        resolved = secrets.resolve(config.auth, state_dir)
     trio.run(app.run, config, resolved, partial(_announce, config, resolved))
+
+
+def _healthcheck(path: Path | None, url: str | None) -> int:
+    from castd.healthcheck import ailment, health_url
+
+    if problem := ailment(url or health_url(load(path, os.environ).listen)):
+        print(f"castd: not healthy: {problem}", file=sys.stderr)
+        return UNHEALTHY
+    return OK
+
+
+def _explain(id: int, config: Config) -> int:
+    import sqlite3
+
+    from castd.stats.database import FILE_NAME, find
+    from castd.stats.explain import explain
+
+    path = Path(config.server.state_dir) / FILE_NAME
+    try:
+        visit = find(path, id)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if visit is None:
+        print(f"castd: {path} knows no visit {id}: it has not ended, is too old, or never was", file=sys.stderr)
+        return UNKNOWN
+    _say(f"{escape(explain(visit))}\n")
+    return OK
 
 
 def _raise_descriptor_limit(max_listeners: int) -> None:

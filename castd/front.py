@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +20,7 @@ from castd.errors import ClientError
 from castd.http.connection import Connection
 from castd.http.routes import Call
 from castd.log import Repeats
+from castd.tls import HANDSHAKE, TlsStream
 from castd.wire.proxy_protocol import NotProxyProtocol
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from castd.http.messages import Client, Response
     from castd.http.routes import Router
     from castd.mount.registry import Registry
+    from castd.stats.records import Records
+    from castd.tls import Certificates
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ BACK_OFF_SECONDS = 0.1
 REPEAT_SECONDS = 10.0
 """One line in so long about each kind of trouble at the door."""
 
+_TLS_ONLY = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nthis port speaks TLS: use https\r\n"
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\r\ntoo many connections\r\n"
 
 
@@ -48,17 +54,31 @@ class FrontDoor:
 
     Attributes:
         unread: addresses of connections whose first request head is not complete yet, by their task.
+        handshaking: TLS handshakes going on.
+        stopping: no request is taken any more.
         open: addresses of all connections that have a task; those of listeners have none any more. A proxy's has that
             of the client whose request came last.
     """
 
-    def __init__(self, config: Config, registry: Registry, router: Router, gate: Gate) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        router: Router,
+        gate: Gate,
+        certificates: Certificates,
+        records: Records,
+    ) -> None:
         self._config = config
         self._registry = registry
         self._router = router
         self._gate = gate
+        self._certificates = certificates
+        self._records = records
         self._trust = trust(config.proxies)
         self._repeats = Repeats(REPEAT_SECONDS)
+        self.handshaking = 0
+        self.stopping = False
         self.unread: set[trio.SocketStream] = set()
         self.open: dict[trio.abc.Stream, str] = {}
 
@@ -76,6 +96,7 @@ class FrontDoor:
 
     async def _edge(self, stream: trio.SocketStream, listen: Listen) -> None:
         """One connection, start to end; nothing but cancellation leaves here."""
+        secured: TlsStream | None = None
         try:
             address, local = _names(stream)
             scheme = "http"
@@ -86,28 +107,63 @@ class FrontDoor:
             if self._too_many(address):
                 self._warn(f"too many connections, {address} got 503")
                 self.unread.discard(stream)
-                await _turn_away(stream)
+                await _turn_away(stream, _BUSY)
                 return
-            self.open[stream] = address
+            if listen.tls != "off" and await self._speaks_tls(stream, address, listen):
+                secured, scheme = TlsStream(sockets.detach(stream), self._certificates.context), "https"
+                await self._shake_hands(secured, address)
+            self.open[secured or stream] = address
             await Connection(
-                stream,
+                secured or stream,
                 address,
                 local,
                 self._config.limits,
                 self.dispatch,
                 on_head=lambda: self.unread.discard(stream),
                 identify=lambda headers: self._identify(address, headers, scheme),
+                fields=self._hsts if secured else (),
+                on_answered=self._record,
             ).serve()
         except NotProxyProtocol as error:
             self._warn(f"no PROXY connection, {address} was closed: {error}")
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            self._warn(f"no TLS connection, {address} was closed: {error or 'it took too long'}")
         except OSError as error:  # the peer was gone before we looked
             log.debug("a connection broke: %s", error)
         except Exception:
             log.exception("a connection failed")
         finally:
             self.unread.discard(stream)
-            self.open.pop(stream, None)
+            self.open.pop(secured or stream, None)
             stream.socket.close()
+            if secured is not None:
+                secured.close()
+
+    async def _speaks_tls(self, stream: trio.SocketStream, address: str, listen: Listen) -> bool:
+        """Does the client's first byte begin a handshake? Plain HTTP where it must not be is answered, and refused.
+
+        Raises:
+            trio.TooSlowError: it says nothing.
+            trio.BrokenResourceError: it may not speak here, now.
+        """
+        with trio.fail_after(self._config.limits.header_timeout_seconds):
+            first = await stream.socket.recv(1, socket.MSG_PEEK)
+        if first == HANDSHAKE:
+            if self.handshaking >= self._config.tls.max_handshakes:
+                raise trio.BrokenResourceError("too many handshakes at once")
+            return True
+        if first and listen.tls == "on":
+            await _turn_away(stream, _TLS_ONLY)
+            raise trio.BrokenResourceError("it spoke plain HTTP where TLS is wanted")
+        return False
+
+    async def _shake_hands(self, secured: TlsStream, address: str) -> None:
+        self.handshaking += 1
+        try:
+            with trio.fail_after(self._config.tls.handshake_timeout_seconds):
+                await secured.do_handshake()
+        finally:
+            self.handshaking -= 1
 
     async def _announced(self, stream: trio.SocketStream, peer: str, local: str) -> tuple[str, str, str]:
         """What the connection's PROXY header says instead: the client's address, what it reached, by which scheme.
@@ -128,6 +184,12 @@ class FrontDoor:
         if client.fault:
             self._warn(f"fields of a proxy not understood, {peer} sent {client.fault}")
         return client
+
+    @property
+    def _hsts(self) -> tuple[tuple[str, str], ...]:
+        """RFC 6797 §6.1."""
+        seconds = self._config.tls.hsts_seconds
+        return (("Strict-Transport-Security", f"max-age={seconds}"),) if seconds else ()
 
     def _warn(self, message: str) -> None:
         left_out = self._repeats.admit(message.partition(",")[0], trio.current_time())
@@ -157,13 +219,18 @@ class FrontDoor:
             ClientError: from any of them; 503: a proxy's connection brings a request of a client that has too many.
         """
         request = exchange.request
+        if self.stopping:
+            raise ClientError(503, "the server is stopping", (("Retry-After", "5"),))
         if self.open.get(exchange.stream, request.address) != request.address:
             if self._crowded(request.address):
                 raise ClientError(503, "too many connections from this address", (("Retry-After", "5"),))
             self.open[exchange.stream] = request.address
         route, mount, parameters = self._router.find(request)
-        user = self._gate.authorise(route, request, mount)
+        user = exchange.user = self._gate.authorise(route, request, mount)
         return await route.handler(exchange, Call(mount, user, parameters))
+
+    def _record(self, exchange: Exchange, seconds: float) -> None:
+        self._records.answered(exchange.request, exchange.user, exchange.status, exchange.out.sent, seconds)
 
 
 def _names(stream: trio.SocketStream) -> tuple[str, str]:
@@ -177,7 +244,7 @@ def _authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _turn_away(stream: trio.SocketStream) -> None:
-    with trio.move_on_after(1):
-        await stream.send_all(_BUSY)
+async def _turn_away(stream: trio.SocketStream, reply: bytes) -> None:
+    with trio.move_on_after(1), suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it may be gone
+        await stream.send_all(reply)
         await stream.send_eof()

@@ -1,7 +1,8 @@
 """The log: the standard library's loggers, written to standard error in one of three formats.
 
-human: for a terminal; short time, level, part of castd, message. plain: for files and journals; the same with a full
-time. json: one object a line, with whatever the message's author added by `extra={"fields": {...}}`.
+human: for a terminal; short time, level, part of castd, message. plain: for files; the same with a full time. journal:
+for systemd's; the level as its prefix, no time. json: one object a line, with whatever the message's author added by
+`extra={"fields": {...}}`.
 
 Whatever clients can put into a message is escaped here and nowhere else, the same way for every format.
 """
@@ -13,11 +14,18 @@ import logging
 import math
 import os
 import re
+import select
+import time
 from collections.abc import Hashable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-Format: TypeAlias = Literal["auto", "human", "plain", "json"]
+if TYPE_CHECKING:
+    from castd.log_files import LogFile
+
+log = logging.getLogger(__name__)
+
+Format: TypeAlias = Literal["auto", "human", "plain", "journal", "json"]
 
 UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What can forge lines, drive a terminal, turn text round (bidirectional controls), or cannot be encoded."""
@@ -25,14 +33,20 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
 COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[1;31m"}
 DIM, RESET = "\x1b[2m", "\x1b[0m"
 
+JOURNAL_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""sd-daemon(3): syslog's levels, as the journal reads them before each line."""
+
 STDERR = 2
+
+REPEAT_SECONDS = 300.0
+"""Between two warnings of the same trouble with a log file."""
 
 
 def set_up(style: Format = "auto", level: str = "info", descriptor: int = STDERR) -> None:
     """Send every logger's messages to a descriptor; replaces an earlier set-up.
 
     Args:
-        style: "auto" is human on a terminal, else plain.
+        style: "auto" is human on a terminal, journal where systemd reads the descriptor, else plain.
         level: the least level written: "debug", "info", "warning" or "error".
         descriptor: of the file, pipe or terminal; stays open.
     """
@@ -43,15 +57,43 @@ def set_up(style: Format = "auto", level: str = "info", descriptor: int = STDERR
     elif style == "human" or (style == "auto" and terminal):
         # https://no-color.org: any value but none at all
         handler.setFormatter(Human(colour=terminal and not os.environ.get("NO_COLOR")))
+    elif style == "journal" or (style == "auto" and _is_journal(descriptor)):
+        handler.setFormatter(Journal())
     else:
         handler.setFormatter(Plain())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
 
 
+def write_to(file: LogFile) -> None:
+    """Send the log to a file from now on; while that cannot be written, to the descriptor as before."""
+    for handler in _handlers():
+        handler.file = file
+        if not isinstance(handler.formatter, Json):
+            handler.setFormatter(Plain())
+
+
+def reopen() -> None:
+    """Open the log's file anew, since somebody has moved it away; without one nothing happens."""
+    for handler in _handlers():
+        if handler.file is not None:
+            handler.file.reopen()
+
+
+def warn_rarely(message: str) -> None:
+    """A warning that is written once in REPEAT_SECONDS, however often it is given."""
+    left_out = _rare.admit(message, time.monotonic())
+    if left_out is not None:
+        log.warning("%s (%d times more since the last such line)", message, left_out)
+
+
 def escape(text: str) -> str:
     r"""Make text safe for one line of log: "a\nb" gets a backslash and an n, a lone surrogate its number."""
     return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+PIPE_BYTES = 4096
+"""A pipe that polls as writable takes so much without waiting (pipe(7), PIPE_BUF)."""
 
 
 class Handler(logging.Handler):
@@ -61,12 +103,16 @@ class Handler(logging.Handler):
 
     Attributes:
         lost: records not written since the last that was.
+        file: where they go instead, as long as it can be written.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self.lost = 0
+        self.file: LogFile | None = None
         self._descriptor = descriptor
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -74,11 +120,25 @@ class Handler(logging.Handler):
             if self.lost:
                 told = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "created": record.created}
                 lines.insert(0, self.format(logging.makeLogRecord(told | {"msg": f"{self.lost} messages were lost"})))
-            os.write(self._descriptor, "".join(f"{line}\n" for line in lines).encode())
+            data = "".join(f"{line}\n" for line in lines).encode()
+            if self.file is None or not self.file.write(data):
+                self._put(data)
         except Exception:  # telling it would come back here
             self.lost += 1
         else:
             self.lost = 0
+
+
+    def _put(self, data: bytes) -> None:
+        """Write to the descriptor, never waiting for its reader: a stopped pager must not stop the audio.
+
+        Raises:
+            BlockingIOError: a pipe is full, and the rest of the data is lost.
+        """
+        for start in range(0, len(data), PIPE_BYTES):
+            if not self._writable.poll(0):
+                raise BlockingIOError
+            os.write(self._descriptor, data[start : start + PIPE_BYTES])
 
 
 class Plain(logging.Formatter):
@@ -106,6 +166,15 @@ class Human(Plain):
             time, part = f"{DIM}{time}{RESET}", f"{DIM}{part}{RESET}"
             level = f"{COLOURS[record.levelno]}{level}{RESET}" if record.levelno in COLOURS else level
         return self._below(f"{time} {level} {part}: {_message(record)}", record)
+
+
+class Journal(Plain):
+    """`<4>session: message`, each line of a traceback with its level, too; the journal knows the time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = JOURNAL_LEVELS.get(record.levelno, 5)
+        text = self._below(f"{escape(record.name.rpartition('.')[2])}: {_message(record)}", record)
+        return "\n".join(f"<{level}>{line}" for line in text.split("\n"))
 
 
 class Json(logging.Formatter):
@@ -162,6 +231,22 @@ class Repeats:
         if len(self._told) > self._keys:
             del self._told[next(iter(self._told))]
         return left_out
+
+
+_rare = Repeats(REPEAT_SECONDS)
+
+
+def _handlers() -> list[Handler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, Handler)]
+
+
+def _is_journal(descriptor: int) -> bool:
+    """Whether a descriptor is the stream systemd says it connected to its journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from castd import systemd
 from castd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ class Bound:
 
 
 async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
-    """Bind every configured address.
+    """Bind every configured address; where systemd passed sockets, take those instead and bind none.
 
     Raises:
-        ConfigError: an address cannot be bound; the message says which and why.
+        ConfigError: an address cannot be bound, a passed socket cannot be used; the message says which and why.
     """
+    if passed := systemd.passed_descriptors(os.environ):
+        return [_adopted(descriptor, name, listen) for descriptor, name in passed]
     bound: list[Bound] = []
     try:
         for each in listen:
@@ -52,6 +55,27 @@ async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
             opened.listener.socket.close()
         raise
     return bound
+
+
+def _adopted(descriptor: int, name: str, listen: tuple[Listen, ...]) -> Bound:
+    """A socket that was passed to us, with the settings of the address it stands for."""
+    what = f"descriptor {descriptor} ({name or 'without a name'}), passed by systemd,"
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ConfigError(f"{what} cannot be used: {error.strerror}") from None
+    try:
+        listening = sock.type == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or not listening:
+            raise ConfigError(f"{what} is no listening TCP socket; ListenStream= with a port and Accept=no make one")
+        port = sock.getsockname()[1]
+        settings = next((each for each in listen if each.port == port), listen[0] if len(listen) == 1 else None)
+        if settings is None:
+            raise ConfigError(f"{what} has port {port}, and no [[listen]] with this port says what it is for")
+    except ConfigError:
+        sock.close()
+        raise
+    return Bound(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), settings)
 
 
 async def _bind(listen: Listen) -> list[trio.SocketListener]:
@@ -102,11 +126,11 @@ class PlainConnection(socket.socket):
 
 
 def detach(stream: trio.abc.HalfCloseableStream) -> PlainConnection:
-    """Take a connection from trio, which closes its own descriptor of it."""
+    """Take a connection from trio, which forgets it."""
     if not isinstance(stream, trio.SocketStream):
         raise TypeError(f"{type(stream).__name__} has no socket to hand over")
-    sock = PlainConnection(fileno=os.dup(stream.socket.fileno()))
-    stream.socket.close()  # a bare detach would leave it registered with trio's epoll
+    trio.lowlevel.notify_closing(stream.socket)  # a bare detach would leave it registered with trio's epoll
+    sock = PlainConnection(fileno=stream.socket.detach())
     sock.setblocking(False)
     return sock
 

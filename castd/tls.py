@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from castd import sockets
 from castd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from castd.config import Certificate
+    from castd.sockets import PlainConnection
 
 log = logging.getLogger(__name__)
 
 RECORD_BYTES = 16_384
 """Most plain bytes of one TLS record (RFC 8446 §5.1). Python's ssl writes whole records only."""
 
-HANDSHAKE = 0x16
+HANDSHAKE = b"\x16"
 """First byte of a ClientHello's record; no HTTP request begins with it."""
 
 Result = TypeVar("Result")
@@ -134,6 +136,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         self.socket = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._detached = False
 
     async def do_handshake(self) -> None:
         """RFC 8446 §2.
@@ -169,13 +172,14 @@ class TlsStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """At once; twice does no harm."""
-        if self.socket.fileno() >= 0:
+        """At once; twice does no harm, and a connection that was handed on stays open."""
+        if not self._detached and self.socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     def detach(self) -> TlsConnection:
         """Hand the connection to the pump; this stream is not used again."""
+        self._detached = True
         return TlsConnection(self.socket)
 
     async def _retry(self, operation: Callable[[], Result]) -> Result:
@@ -188,6 +192,21 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 await trio.lowlevel.wait_writable(self.socket)
             except (OSError, ValueError) as error:
                 raise trio.BrokenResourceError(f"TLS: {error}") from error
+
+
+def take_socket(stream: trio.abc.HalfCloseableStream, send_buffer_bytes: int) -> TlsConnection | PlainConnection:
+    """Take a client's connection from its task, for the pump to write.
+
+    Args:
+        stream: not used again.
+        send_buffer_bytes: see sockets.set_for_pump.
+    """
+    if isinstance(stream, TlsStream):
+        sockets.set_for_pump(stream.socket, send_buffer_bytes)
+        return stream.detach()
+    connection = sockets.detach(stream)
+    sockets.set_for_pump(connection, send_buffer_bytes)
+    return connection
 
 
 class TlsConnection:

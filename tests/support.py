@@ -11,7 +11,6 @@ import base64
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +25,8 @@ from castd.http.connection import Connection
 from castd.mount.party import Goodbye
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
     from castd.mount.mount import Mount
 
 SOURCE = ("source", "the encoders' word")
@@ -139,6 +140,20 @@ class Client:
             pass
         taken, self.received = self.received, b""
         return taken
+
+    async def drip(self, pieces: Iterable[bytes], seconds: float) -> bool:
+        """Send pieces at intervals.
+
+        Returns:
+            True if all were taken, False if castd hung up before.
+        """
+        try:
+            for piece in pieces:
+                await self.send(piece)
+                await trio.sleep(seconds)
+        except trio.BrokenResourceError:
+            return False
+        return True
 
     async def close(self) -> None:
         await trio.aclose_forcefully(self.stream)
@@ -302,9 +317,14 @@ async def bench(config: Config | None = None) -> AsyncIterator[Bench]:
 
 @dataclass
 class Serving(Castd):
-    """A running server; make one with `serving`."""
+    """A running server; make one with `serving`.
+
+    Attributes:
+        port: it listens on, at 127.0.0.1.
+    """
 
     port: int
+    streams: list[trio.SocketStream] = field(default_factory=list)
 
     async def connect(self) -> Client:
         return Client(await self.stream())
@@ -320,7 +340,9 @@ class Serving(Castd):
             return await client.ask(data)
 
     async def stream(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
+        """A new connection; closed with the server if not before."""
+        self.streams.append(await trio.open_tcp_stream("127.0.0.1", self.port))
+        return self.streams[-1]
 
 
 def configured(
@@ -348,8 +370,13 @@ async def serving(config: Config | None = None) -> AsyncIterator[Serving]:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run, urls.extend)
             await until(lambda: bool(urls))
-            yield Serving(server, int(urls[0].rpartition(":")[2]))
-            nursery.cancel_scope.cancel()
+            made = Serving(server, int(urls[0].rpartition(":")[2]))
+            try:
+                yield made
+            finally:
+                nursery.cancel_scope.cancel()
+                for stream in made.streams:
+                    stream.socket.close()
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -82,7 +82,7 @@ def test_the_reference_shows_every_key_and_no_other() -> None:
 
 
 def test_the_references_commented_keys_of_mounts_are_all_keys_at_their_defaults(write: Write) -> None:
-    section = reference_config().read_text("utf-8").partition("[mounts.default]")[2]
+    section = reference_config().read_text("utf-8").partition("\n[mounts.default]\n")[2]
     commented = re.findall(r"^# (\w+ = .*)$", section, re.MULTILINE)
     assert {line.partition(" ")[0] for line in commented} == set(keys(MountSettings))
     shown = load(write("[mounts.default]\n" + "\n".join(commented)), HOME).mount("/any")

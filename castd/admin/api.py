@@ -123,7 +123,7 @@ class Api:
         if found is None:
             raise ClientError(404, f"no {what} has this id now")
         log.warning("%s %s kicked by %s", what, call.parameters["id"], call.user)
-        found.end(Goodbye.KICKED)
+        found.end(Goodbye.KICKED, call.user)
         return json_response({"id": found.id, "kicked": True})
 
     def _find(self, name: str) -> Mount:

@@ -76,7 +76,7 @@ class IcecastAdmin:
         if source is None:
             raise ClientError(400, "Source does not exist")
         log.warning("%s: source %d kicked by %s from %s", mount.name, source.id, call.user, exchange.request.address)
-        source.end(Goodbye.KICKED)
+        source.end(Goodbye.KICKED, call.user)
         return _answer("Source Removed")
 
     async def killclient(self, exchange: Exchange, call: Call) -> Response:
@@ -87,7 +87,7 @@ class IcecastAdmin:
         if listener is None:
             return _answer(f"Client {listener_id} not found", success=False)
         log.warning("%s: listener %s kicked by %s", mount.name, listener_id, call.user)
-        listener.end(Goodbye.KICKED)
+        listener.end(Goodbye.KICKED, call.user)
         return _answer(f"Client {listener_id} removed")
 
     async def unknown(self, exchange: Exchange, call: Call) -> Response:

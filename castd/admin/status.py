@@ -31,6 +31,12 @@ SERVER_ID = SERVER.replace("/", " ")
 _SUBTYPES = {"vorbis": "Vorbis", "opus": "Opus", "flac": "FLAC", "speex": "Speex"}
 
 
+AUDIO_KEYS = frozenset(
+    f"{prefix}{name}" for prefix in ("", "ice-") for name in ("bitrate", "channels", "quality", "samplerate")
+)
+"""What encoders say in Ice-Audio-Info (quirk 23); other names of theirs could pass for what castd says itself."""
+
+
 class IcecastStatus:
     """The handlers, and the facts behind them."""
 
@@ -100,7 +106,7 @@ class IcecastStatus:
         values["audio_info"] = facts.audio_info_text or None
         values["bitrate"] = _number(facts.declared_bitrate) or facts.bitrate // 1000 or None
         values["genre"] = facts.genre or "various"
-        values |= {name: _number(value) for name, value in facts.audio_info if name not in values}
+        values |= {name: _number(value) for name, value in facts.audio_info if name in AUDIO_KEYS - values.keys()}
         values |= {
             "listener_peak": mount.listener_peak,
             "listeners": len(mount.listeners),
@@ -150,8 +156,8 @@ def is_xml_name(name: str) -> bool:
 
 def xml_response(root: ElementTree.Element) -> Response:
     """A document in Icecast's form (capture D23)."""
-    body = b'<?xml version="1.0"?>\n' + ElementTree.tostring(root, encoding="utf-8").partition(b"?>")[2].lstrip()
-    return Response(200, body + b"\n", "text/xml; charset=utf-8", (NO_CACHE, ANY_ORIGIN))
+    body = ElementTree.tostring(root, encoding="utf-8", xml_declaration=False)
+    return Response(200, b'<?xml version="1.0"?>\n' + body + b"\n", "text/xml; charset=utf-8", (NO_CACHE, ANY_ORIGIN))
 
 
 def local_date(wall: float) -> str:

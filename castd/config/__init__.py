@@ -1,7 +1,22 @@
 """castd.toml and CASTD_* variables as frozen dataclasses; each part of castd receives only its own section."""
 
 from castd.config.loader import load
-from castd.config.model import Auth, Certificate, Config, Delivery, Limits, Listen, MountSettings, Pace, Proxies, Server
+from castd.config.model import (
+    Auth,
+    Certificate,
+    Config,
+    Delivery,
+    Files,
+    Limits,
+    Listen,
+    Logs,
+    MountSettings,
+    Pace,
+    Proxies,
+    Server,
+    Sessions,
+    Tls,
+)
 from castd.config.names import mount_name
 from castd.config.shipped import reference_config, share
 
@@ -10,12 +25,16 @@ __all__ = [
     "Certificate",
     "Config",
     "Delivery",
+    "Files",
     "Limits",
     "Listen",
+    "Logs",
     "MountSettings",
     "Pace",
     "Proxies",
     "Server",
+    "Sessions",
+    "Tls",
     "load",
     "mount_name",
     "reference_config",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
-from castd.config.model import Config, Delivery
+from castd.config.exposure import exposed
+from castd.config.model import Config, Delivery, Logs
 from castd.config.problems import Problems, dotted
 from castd.config.schema import shown
 
@@ -60,6 +61,14 @@ def check(config: Config, source: object, problems: Problems) -> None:
     untrusting = not config.proxies.trusted and "trusted" not in problems.failed
     if untrusting and any(each.proxy_protocol for each in config.listen):
         problems.add(source, "listen.proxy_protocol = true: nobody could connect while proxies.trusted is empty")
+    if any(each.tls != "off" for each in config.listen) and not config.certificates:
+        problems.add(source, "listen.tls: needs a certificate; add a [[certificates]] section")
+    if any(not each.certificate for each in config.certificates) and "certificate" not in problems.failed:
+        problems.add(source, "certificates.certificate: must name a PEM file")
+    for line in exposed(config, source):
+        problems.add(source, line)
+    for line in _shared_logs(config.logs):
+        problems.add(source, line)
     values = {key.name: getattr(config.delivery, key.name) for key in fields(Delivery)}
     origin = dict.fromkeys(values, "delivery")
     for line in _contradictions("delivery", values, origin, problems.failed):
@@ -70,6 +79,15 @@ def check(config: Config, source: object, problems: Problems) -> None:
         section = dotted("mounts", name)
         for line in _contradictions(section, {**values, **own}, origin | dict.fromkeys(own, section), problems.failed):
             problems.add(source, line)
+
+
+def _shared_logs(logs: Logs) -> Iterator[str]:
+    """Two logs in one file would rotate it under each other's hands."""
+    taken: dict[str, str] = {}
+    for key in ("access", "playlist", "server"):
+        path = getattr(logs, key)
+        if path and taken.setdefault(path, key) != key:
+            yield f"logs.{key} = {shown(path)}: must be another file than logs.{taken[path]}"
 
 
 def _contradictions(

@@ -17,7 +17,21 @@ from typing import Any
 
 from castd.config import contradictions
 from castd.config.files import read_toml
-from castd.config.model import Auth, Config, Delivery, Limits, Listen, MountSettings, Proxies, Server
+from castd.config.model import (
+    Auth,
+    Certificate,
+    Config,
+    Delivery,
+    Files,
+    Limits,
+    Listen,
+    Logs,
+    MountSettings,
+    Proxies,
+    Server,
+    Sessions,
+    Tls,
+)
 from castd.config.names import mount_name
 from castd.config.problems import Problems, dotted, nearest
 from castd.config.reader import PLAIN_SECTIONS, Reader, remedy
@@ -42,6 +56,10 @@ FOREIGN_VARIABLE = re.compile(r"CASTD_((SERVICE_(HOST|PORT)|PORT)(_.*)?|NAME|ENV
 """What Kubernetes and Docker put into the environment of every neighbour of a service that is called "castd"."""
 
 
+TABLE_SECTIONS = ("listen", "certificates", "mounts")
+"""Sections that hold tables."""
+
+
 @dataclass(slots=True)
 class Layer:
     """What one source of configuration gives, checked; keys it does not give are absent.
@@ -49,11 +67,13 @@ class Layer:
     Attributes:
         plain: values by key by section.
         listen: values by key of each address.
+        certificates: values by key of each certificate.
         mounts: values by key by normalised name, or "default".
     """
 
     plain: dict[str, dict[str, Any]] = field(default_factory=dict)
     listen: list[dict[str, Any]] = field(default_factory=list)
+    certificates: list[dict[str, Any]] = field(default_factory=list)
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -84,9 +104,14 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     config = Config(
         server=Server(**plain["server"]),
         listen=tuple(Listen(**values) for values in listen) or Config().listen,
+        certificates=tuple(Certificate(**values) for values in file.certificates),
+        tls=Tls(**plain["tls"]),
         proxies=Proxies(**plain["proxies"]),
         auth=Auth(**plain["auth"]),
         limits=Limits(**plain["limits"]),
+        files=Files(**plain["files"]),
+        sessions=Sessions(**plain["sessions"]),
+        logs=Logs(**plain["logs"]),
         delivery=Delivery(**plain["delivery"]),
         mounts=mounts,
     )
@@ -94,6 +119,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     problems.raise_any()
     if path and _holds_secret(file):
         _warn_if_readable_by_all(path)
+    if config.files.root and not os.path.isdir(config.files.root):
+        log.warning('files.root = "%s": no such directory; until there is one, there are no files', config.files.root)
     return config
 
 
@@ -110,29 +137,36 @@ def _read_file(path: Path, problems: Problems) -> Layer:
                 layer.plain[name] = reader.section(name, PLAIN_SECTIONS[name], value)
         elif name == "listen":
             layer.listen = _read_listen(value, reader)
+        elif name == "certificates":
+            layer.certificates = _read_tables(name, Certificate, value, reader)
         elif name == "mounts":
             if _is_table(name, value, path, problems):
                 layer.mounts = _read_mounts(value, reader)
         else:
-            problems.add(path, f"{dotted(name)}: unknown section{remedy(name, [*PLAIN_SECTIONS, 'listen', 'mounts'])}")
+            problems.add(path, f"{dotted(name)}: unknown section{remedy(name, [*PLAIN_SECTIONS, *TABLE_SECTIONS])}")
     return layer
 
 
-def _read_listen(value: object, reader: Reader) -> list[dict[str, Any]]:
+def _read_tables(section: str, kind: type, value: object, reader: Reader) -> list[dict[str, Any]]:
+    """The values of each table of a section in double brackets; of a table with mistakes, what is right in it."""
     tables = value if isinstance(value, list) else []
     if not tables or not all(isinstance(table, dict) for table in tables):
-        reader.problems.add(reader.source, f"listen = {shown(value)}: must be [[listen]] tables, in double brackets")
+        reader.problems.add(
+            reader.source, f"{section} = {shown(value)}: must be [[{section}]] tables, in double brackets"
+        )
         return []
-    addresses = []
+    names = [section] if len(tables) == 1 else [f"{section}[{number}]" for number in range(1, len(tables) + 1)]
+    return [reader.section(name, kind, table) for name, table in zip(names, tables, strict=True)]
+
+
+def _read_listen(value: object, reader: Reader) -> list[dict[str, Any]]:
+    addresses = _read_tables("listen", Listen, value, reader)
     seen: set[tuple[str, int]] = set()
-    for number, table in enumerate(tables, 1):
-        name = "listen" if len(tables) == 1 else f"listen[{number}]"
-        values = reader.section(name, Listen, table)
-        addresses.append(values)
-        if len(values) < len(table):
-            continue  # what is wrong with it was noted
+    for number, values in enumerate(addresses, 1):
         address = Listen(**values)
-        if (address.host, address.port) in seen and address.port:
+        known = not {"host", "port"} & reader.problems.failed
+        if (address.host, address.port) in seen and address.port and known:
+            name = "listen" if len(addresses) == 1 else f"listen[{number}]"
             reader.problems.add(reader.source, f"{name}: the same address and port as one before it")
         seen.add((address.host, address.port))
     return addresses

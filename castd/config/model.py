@@ -10,7 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from castd.config.rules import ADDRESS, FIELD, MOUNT_USER, NAME, NETWORK, PATH, SECRET, TEXT, USER, between
+from castd.config.rules import (
+    ACCOUNT,
+    ADDRESS,
+    FIELD,
+    HOST,
+    MOUNT_USER,
+    NAME,
+    NETWORK,
+    PATH,
+    SECRET,
+    TEXT,
+    USER,
+    between,
+)
 
 MIB = 1 << 20
 
@@ -24,12 +37,14 @@ class Server:
         location: where it stands, for the status page.
         admin_contact: mail address or URL for the status page.
         state_dir: absolute directory of generated secrets; load() always fills it in, only a bare Server() has "".
+        user: whom to become once every port is open, if started as root; "" means stay.
     """
 
     hostname: Annotated[str, NAME] = "localhost"
     location: Annotated[str, TEXT] = "Earth"
     admin_contact: Annotated[str, TEXT] = "icemaster@localhost"
     state_dir: Annotated[str, PATH] = ""
+    user: Annotated[str, ACCOUNT] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +55,13 @@ class Listen:
         host: IP address or name; "" means every address, IPv4 and IPv6.
         port: TCP port; 0 means any free one.
         proxy_protocol: connections begin with a PROXY protocol header, from a trusted proxy.
+        tls: "on" for TLS alone, "auto" for TLS and plain HTTP, told apart by their first byte.
     """
 
     host: Annotated[str, ADDRESS] = ""
     port: Annotated[int, between(0, 65535)] = 8000
     proxy_protocol: bool = False
+    tls: Literal["off", "on", "auto"] = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +89,22 @@ class Certificate:
 
     certificate: Annotated[str, PATH] = ""
     key: Annotated[str, PATH] = ""
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[Annotated[str, HOST], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """[tls]: how TLS is spoken where a [[listen]] says so.
+
+    Attributes:
+        handshake_timeout_seconds: for a whole handshake.
+        max_handshakes: at once.
+        hsts_seconds: browsers that came by TLS are told to come by nothing else for so long; 0 tells them nothing.
+    """
+
+    handshake_timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 10.0
+    max_handshakes: Annotated[int, between(1, 1_000_000)] = 200
+    hsts_seconds: Annotated[int, between(0, 100_000_000, "seconds")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +156,54 @@ class Limits:
     reply_timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 15.0
     source_timeout_seconds: Annotated[float, between(0.1, 3600, "seconds")] = 10.0
     peer_timeout_seconds: Annotated[float, between(1, 3600, "seconds")] = 30.0
-    drain_seconds: Annotated[float, between(0, 3600, "seconds")] = 10.0
+    drain_seconds: Annotated[float, between(0, 3600, "seconds")] = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """[files]: static files beside the mounts.
+
+    Attributes:
+        root: absolute directory; "" means none are served.
+        rate_limit_bytes: of one download in a second; 0 means no limit.
+    """
+
+    root: Annotated[str, PATH] = ""
+    rate_limit_bytes: Annotated[int, between(0, 10_000_000_000, "bytes")] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """[sessions]: what is recorded of listeners and sources that have gone.
+
+    Attributes:
+        recent: visits kept in memory.
+        keep_days: visits are kept in state_dir for so long; 0 means only in memory.
+        addresses: how addresses are recorded.
+    """
+
+    recent: Annotated[int, between(0, 1_000_000)] = 1000
+    keep_days: Annotated[int, between(0, 36_500, "days")] = 30
+    addresses: Literal["hashed", "plain", "none"] = "hashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """[logs]: log files; absolute paths.
+
+    Attributes:
+        access: of requests; "" means none.
+        playlist: of titles; "" means none.
+        server: of the server itself; "" means standard error.
+        rotate_bytes: a file is renamed before it grows beyond it; 0 means never.
+        rotate_keep: renamed files kept of each.
+    """
+
+    access: Annotated[str, PATH] = ""
+    playlist: Annotated[str, PATH] = ""
+    server: Annotated[str, PATH] = ""
+    rotate_bytes: Annotated[int, between(0, 1 << 40, "bytes")] = 100 * MIB
+    rotate_keep: Annotated[int, between(1, 1000)] = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +283,14 @@ class Config:
 
     server: Server = Server()
     listen: tuple[Listen, ...] = (Listen(),)
+    certificates: tuple[Certificate, ...] = ()
+    tls: Tls = Tls()
     proxies: Proxies = Proxies()
     auth: Auth = Auth()
     limits: Limits = Limits()
+    files: Files = Files()
+    sessions: Sessions = Sessions()
+    logs: Logs = Logs()
     delivery: Delivery = Delivery()
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 

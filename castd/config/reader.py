@@ -10,23 +10,45 @@ from pathlib import Path
 from typing import Any
 
 from castd.config.files import read_secret
-from castd.config.model import Auth, Delivery, Limits, Listen, MountSettings, Proxies, Server
+from castd.config.model import (
+    Auth,
+    Certificate,
+    Delivery,
+    Files,
+    Limits,
+    Listen,
+    Logs,
+    MountSettings,
+    Proxies,
+    Server,
+    Sessions,
+    Tls,
+)
 from castd.config.problems import Problems, nearest
 from castd.config.rules import PATH
 from castd.config.schema import Key, keys
 
 PLAIN_SECTIONS: Mapping[str, type] = {
     "server": Server,
+    "tls": Tls,
     "proxies": Proxies,
     "auth": Auth,
     "limits": Limits,
+    "files": Files,
+    "sessions": Sessions,
+    "logs": Logs,
     "delivery": Delivery,
 }
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
 
 HOME_OF_KEY = {
     key: f"[{section}]"
-    for section, kind in {'mounts."/name"': MountSettings, "[listen]": Listen, **PLAIN_SECTIONS}.items()
+    for section, kind in {
+        'mounts."/name"': MountSettings,
+        "[listen]": Listen,
+        "[certificates]": Certificate,
+        **PLAIN_SECTIONS,
+    }.items()
     for key in keys(kind)
 }
 """Where a key belongs that was written into another section."""

@@ -85,9 +85,22 @@ NETWORK = Rule(
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 """RFC 9110 §5.1."""
 
+HOST_NAME = re.compile(r"(\*\.)?([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
+"""RFC 1123 §2.1, and the wildcard of RFC 9525 §6.3."""
+
 FIELD = Rule(
     'the name of a header field, such as "x-forwarded-for", "forwarded" or "x-real-ip", or "" for none',
     lambda text: text == "" or FIELD_NAME.fullmatch(text) is not None,
+)
+
+HOST = Rule(
+    'a host name such as "radio.example.org", or "*.example.org" for all just below it',
+    lambda text: HOST_NAME.fullmatch(text) is not None,
+)
+
+ACCOUNT = Rule(
+    'the name of a user of this machine, such as "castd", or "" for none',
+    lambda text: text == "" or re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", text) is not None,
 )
 
 USER = Rule(

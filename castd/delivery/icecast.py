@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING
 
-from castd import sockets
+from castd import tls
 from castd.delivery.listener import Listener
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import Response
+from castd.mount.party import closing_words
 from castd.stats.snapshot import mount_facts
+from castd.stats.visits import arrival
+from castd.tcp import read_tcp_state
 from castd.wire import content_types
 
 if TYPE_CHECKING:
@@ -23,9 +27,11 @@ if TYPE_CHECKING:
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
     from castd.http.messages import Request
-    from castd.http.routes import Call
+    from castd.http.routes import Call, Handler
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.stats.records import Records
+    from castd.stats.visits import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -55,23 +61,29 @@ PROBE_LENGTH = 1_073_741_824
 
 
 class Icecast:
-    """The handlers of GET, HEAD and OPTIONS on a mount."""
+    """The handlers of GET, HEAD and OPTIONS on a mount.
 
-    def __init__(self, config: Config, registry: Registry, pump: Pump) -> None:
+    Args:
+        elsewhere: answers GET and HEAD on what is no mount.
+    """
+
+    def __init__(self, config: Config, registry: Registry, pump: Pump, records: Records, elsewhere: Handler) -> None:
         self._config = config
         self._registry = registry
         self._pump = pump
+        self._records = records
+        self._elsewhere = elsewhere
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
         """Answer a listener and hand it to the pump.
 
         Raises:
-            ClientError: 404: no such mount; 403: full.
+            ClientError: 403: full; whatever there is for what is no mount.
         """
         request = exchange.request
         mount = self._registry.get(call.mount)
         if mount is None or mount.description is None:
-            raise ClientError(404, "The file you requested could not be found")
+            return await self._elsewhere(exchange, call)
         if request.method == "HEAD":
             await exchange.send_raw(_head(mount, self._metaint(request, mount)))
             return None
@@ -102,8 +114,7 @@ class Icecast:
         request = exchange.request
         metaint = self._metaint(request, mount)
         exchange.answered = True
-        sock = sockets.detach(exchange.stream)
-        sockets.set_for_pump(sock, self._config.delivery.send_buffer_bytes)
+        sock = tls.take_socket(exchange.stream, self._config.delivery.send_buffer_bytes)
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position)
@@ -117,18 +128,19 @@ class Icecast:
             agent=request.agent,
             connected=self._registry.clock.monotonic(),
         )
-        listener.on_gone.append(_say_goodbye)
+        listener.on_gone.append(partial(self._say_goodbye, request, arrival(mount, position)))
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1
         self._pump.add(listener)
 
-
-def _say_goodbye(listener: Listener) -> None:
-    mount = listener.mount
-    log.info("%s: listener %d closed: %s, %.1f s, %d bytes, %d jumps", mount.name, listener.id,
-             listener.gone.value if listener.gone else "", mount.clock.monotonic() - listener.connected,
-             listener.bytes_sent, listener.jumps)  # fmt: skip
+    def _say_goodbye(self, request: Request, since: Arrival, listener: Listener) -> None:
+        mount, seconds = listener.mount, self._registry.clock.monotonic() - listener.connected
+        log.info("%s: listener %d closed: %s, %.1f s, %d bytes, %d jumps", mount.name, listener.id,
+                 closing_words(listener.gone, listener.ended_by), seconds,
+                 listener.bytes_sent, listener.jumps)  # fmt: skip
+        self._records.departed(mount, listener, since, read_tcp_state(listener.connection.fileno()))
+        self._records.answered(request, listener.user, 200, listener.bytes_sent, seconds)
 
 
 def _head(mount: Mount, metaint: int) -> bytes:

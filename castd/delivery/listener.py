@@ -75,6 +75,7 @@ class Listener:
         stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
         queued: it stands in its outlet's heap of the blocked.
         gone: why it left; None while it is here.
+        ended_by: who ended it, where somebody did.
         on_gone: called with it when it leaves, before its socket is closed.
     """
 
@@ -85,6 +86,7 @@ class Listener:
         "bytes_sent",
         "connected",
         "connection",
+        "ended_by",
         "gone",
         "icy",
         "id",
@@ -97,6 +99,7 @@ class Listener:
         "queued",
         "stuck_at",
         "user",
+        "worst_lag_seconds",
     )
 
     def __init__(
@@ -125,9 +128,11 @@ class Listener:
         self.connected = connected
         self.bytes_sent = 0
         self.jumps = 0
+        self.worst_lag_seconds = 0.0
         self.stuck_at = -1
         self.blocked = False
         self.gone: Goodbye | None = None
+        self.ended_by = ""
         self.queued = False
         self.on_gone: list[Callable[[Listener], None]] = []
 
@@ -226,12 +231,19 @@ class Listener:
             self._advance(piece, len(piece.data))
         self.pending = owed
 
-    def end(self, reason: Goodbye) -> None:
+    def note_lag(self) -> None:
+        """Look how far behind the live end it is; only the blocked ever are, so that nothing is asked of the others."""
+        if self.blocked:
+            self.worst_lag_seconds = max(self.worst_lag_seconds, self.mount.lag_seconds(self.position))
+
+    def end(self, reason: Goodbye, by: str = "") -> None:
         """See castd.mount.party.Listener. Twice does no harm; the first reason stands."""
         if self.gone is not None:
             return
-        self.gone = reason
+        self.gone, self.ended_by = reason, by
+        self.note_lag()
         self.mount.leave(self)
         for callback in self.on_gone:
             callback(self)
         self.connection.close()
+        self.pending = b""

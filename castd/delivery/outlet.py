@@ -6,6 +6,7 @@ be done while its bytes are still in the ring: it jumps forward to an entry, or 
 
 from __future__ import annotations
 
+import logging
 import ssl
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from castd.delivery.listener import Listener
     from castd.mount.mount import Mount
+
+log = logging.getLogger(__name__)
 
 PENDING_BYTES = 1024 * 1024 + 256 * 1024
 """Most bytes copied for one listener: an Ogg stream's headers (castd.wire.ogg bounds them to 1 MiB) and a second or so
@@ -53,6 +56,11 @@ class Outlet:
         """See castd.mount.mount.Outlet."""
         self._on_news(self)
 
+    def flush(self) -> None:
+        """See castd.mount.mount.Outlet."""
+        for listener in list(self.ready):
+            self.serve(listener)
+
     def close(self) -> None:
         """See castd.mount.mount.Outlet."""
         self._on_close(self)
@@ -75,6 +83,9 @@ class Outlet:
             listener.end(Goodbye.TLS_ERROR)
         except OSError:
             listener.end(Goodbye.VANISHED)
+        except Exception:  # a bug; it may cost this listener, and nobody else
+            log.exception("%s: listener %d failed", self.mount.name, listener.id)
+            listener.end(Goodbye.FAILED)
         else:
             if caught_up:
                 if listener.blocked:
@@ -110,8 +121,7 @@ class Outlet:
     def make_room(self, tail: int) -> None:
         """See castd.mount.mount.Outlet."""
         if self.floor < tail:
-            for listener in list(self.ready):
-                self.serve(listener)
+            self.flush()
             self.floor = self.mount.ring.head
         self._rescue(tail)
 
@@ -131,6 +141,7 @@ class Outlet:
         mount = self.mount
         timeline = mount.timeline
         mount.slow_listeners += 1
+        listener.note_lag()
         target = mount.join_point()
         finish = timeline.next_entry(listener.position)
         no_progress = listener.bytes_sent == listener.stuck_at

@@ -75,9 +75,13 @@ class Pump:
         self._news.discard(outlet)
 
     def add(self, listener: Listener) -> None:
-        """Take a listener on: make its first send and serve it from now on."""
-        listener.mount.join(listener)
+        """Take a listener on: make its first send and serve it from now on.
+
+        Raises:
+            OSError: the kernel watches no more sockets; the listener is not taken on.
+        """
         self._poller.add(listener)
+        listener.mount.join(listener)
         self.outlet(listener.mount).add(listener)
 
     def _due(self, outlet: Outlet, now: float, listeners: int) -> float:
@@ -95,6 +99,7 @@ class Pump:
 
     def _writable(self, listener: Listener) -> None:
         if listener.blocked:
+            listener.note_lag()
             self.outlet(listener.mount).serve(listener)
 
     def turn(self, now: float) -> float:
@@ -146,8 +151,7 @@ class Pump:
         """Bring everybody to the head of the ring; the caller sets a deadline."""
         while True:
             for outlet in self._outlets.values():
-                for listener in list(outlet.ready):
-                    outlet.serve(listener)
+                outlet.flush()
             if all(outlet.caught_up for outlet in self._outlets.values()):
                 return
             await trio.sleep(self._config.send_interval_min_seconds)

@@ -61,6 +61,9 @@ class Exchange:
         stream: the transport.
         body: what follows the head.
         answered: a reply went out already, or the stream was handed on: no other can follow.
+        user: who signed in, "" if nobody did.
+        status: of the reply that went out here; 0 if none did.
+        out: the stream, for the reply.
     """
 
     def __init__(self, request: Request, stream: trio.abc.HalfCloseableStream, body: Body, limits: Limits) -> None:
@@ -68,17 +71,20 @@ class Exchange:
         self.stream = stream
         self.body = body
         self.answered = False
+        self.user = ""
+        self.status = 0
+        self.out = Tally(stream)
         self._limits = limits
 
     async def send_raw(self, data: bytes) -> None:
-        """Write bytes as they are.
+        """Write bytes as they are: a reply with status 200.
 
         Raises:
             trio.BrokenResourceError, trio.TooSlowError: the client is gone or takes nothing.
         """
-        self.answered = True
+        self.answered, self.status = True, 200
         with trio.fail_after(self._limits.reply_timeout_seconds):
-            await self.stream.send_all(data)
+            await self.out.send_all(data)
 
     async def read_small_body(self) -> bytes:
         """The whole body of a request that is not a source's.
@@ -87,6 +93,8 @@ class Exchange:
             ClientError: 413 if it is larger than BODY_BYTES; 408 if it does not come.
         """
         body = bytearray()
+        if not self.request.has_body:
+            return b""
         try:
             with trio.fail_after(self._limits.header_timeout_seconds):
                 if self.request.expects_continue:
@@ -98,6 +106,28 @@ class Exchange:
         except trio.TooSlowError:
             raise ClientError(408, "the body did not come in time") from None
         return bytes(body)
+
+
+class Tally(trio.abc.SendStream):
+    """A stream that counts.
+
+    Attributes:
+        sent: bytes, heads included.
+    """
+
+    def __init__(self, stream: trio.abc.SendStream) -> None:
+        self._stream = stream
+        self.sent = 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+        self.sent += len(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class Body:
@@ -144,6 +174,8 @@ class Connection:
         dispatch: answers one exchange; None if it wrote its answer itself, after which the connection is done.
         on_head: called when the first head has come, or will not.
         identify: whose request it is, from its headers: one connection of a proxy carries those of many clients.
+        fields: header fields of every small reply.
+        on_answered: called with each exchange that was answered here, once it is over, and its seconds.
     """
 
     def __init__(
@@ -155,6 +187,8 @@ class Connection:
         dispatch: Callable[[Exchange], Awaitable[Response | None]],
         on_head: Callable[[], None] = lambda: None,
         identify: Callable[[Mapping[str, str]], Client] | None = None,
+        fields: tuple[tuple[str, str], ...] = (),
+        on_answered: Callable[[Exchange, float], None] = lambda exchange, seconds: None,
     ) -> None:
         self._stream = stream
         self._address = address
@@ -164,6 +198,8 @@ class Connection:
         self._dispatch = dispatch
         self._on_head = on_head
         self._identify = identify or (lambda headers: Client(address))
+        self._common_fields = fields
+        self._on_answered = on_answered
         self._received = b""
 
     async def serve(self) -> None:
@@ -189,19 +225,31 @@ class Connection:
             return False
         except ClientError as error:
             log.info("%s refused: %d %s", self._address, error.status, error.reason)
-            await self._send(h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
+            await self._send(self._stream, h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
             await self._linger()
             return False
         finally:
             self._on_head()
-        response = await self._answer(exchange)
-        if response is None:
-            return False
-        request = exchange.request
-        stays = _wants_to_stay(request) and not request.has_body and response.status < 400
-        await self._send(parser, response, stays=stays, with_body=request.method != "HEAD")
-        if not stays:
+        begun = trio.current_time()
+        try:
+            response = await self._answer(exchange)
+            stays = response is not None and await self._reply(exchange, parser, response)
+        finally:
+            if exchange.status:
+                self._on_answered(exchange, trio.current_time() - begun)
+        if response is not None and not stays:
             await self._linger()
+        return stays
+
+    async def _reply(self, exchange: Exchange, parser: h11.Connection, response: Response) -> bool:
+        """Write the reply to a request; False when no other can follow."""
+        request, exchange.status = exchange.request, response.status
+        stays = _wants_to_stay(request) and not request.has_body and response.status < 400
+        try:
+            await self._send(exchange.out, parser, response, stays=stays, with_body=request.method != "HEAD")
+        finally:
+            if response.content:
+                response.content.close()
         return stays
 
     async def _read_head(self) -> bytes:
@@ -266,8 +314,10 @@ class Connection:
             error = ClientError(500, "the server failed to answer; its log says why")
         return None if exchange.answered else _refusal(error, request.path)
 
-    async def _send(self, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool) -> None:
-        """Write a small reply.
+    async def _send(
+        self, out: trio.abc.SendStream, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool
+    ) -> None:
+        """Write a reply of known length.
 
         Raises:
             trio.BrokenResourceError: the client is gone, or does not take it.
@@ -277,17 +327,21 @@ class Connection:
             ("Date", formatdate(usegmt=True)),
             ("Connection", "keep-alive" if stays else "close"),
             ("X-Content-Type-Options", "nosniff"),
+            *self._common_fields,
             *response.headers,
         ]
-        if response.status != 204:
-            headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        if response.status not in (204, 304):  # RFC 9110 §8.6: a length there would be that of the content left out
+            size = response.content.size if response.content else len(response.body)
+            headers += [("Content-Type", response.content_type), ("Content-Length", str(size))]
         fields = [(name.encode("ascii"), value.encode("utf-8", "replace")) for name, value in headers]
         head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=fields))
         try:
             with trio.fail_after(self._limits.reply_timeout_seconds):
-                await self._stream.send_all((head or b"") + (response.body if with_body else b""))
+                await out.send_all((head or b"") + (response.body if with_body else b""))
         except trio.TooSlowError:
             raise trio.BrokenResourceError("the reply was not taken in time") from None
+        if response.content and with_body:
+            await response.content.send(out, self._limits.reply_timeout_seconds)
 
     async def _linger(self) -> None:
         """Let the reply arrive: finish our side, and drop what the client still sends for a moment."""

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from castd.errors import ClientError
@@ -14,6 +14,8 @@ from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import trio
 
 MOUNT_CHARACTERS_REFUSED = frozenset(map(chr, [*range(0x20), 0x7F]))
 
@@ -100,18 +102,45 @@ class Request:
         return f"{self.scheme}://{host if AUTHORITY.fullmatch(host) else self.local}{self.prefix}"
 
 
+class Content(Protocol):
+    """What is too large to be held whole: the content of a reply, sent in pieces by castd.http.connection.
+
+    Attributes:
+        size: in bytes, known before the first of them is sent.
+    """
+
+    size: int
+
+    async def send(self, stream: trio.abc.SendStream, stall_seconds: float) -> None:
+        """Send it all.
+
+        Args:
+            stall_seconds: the client may take nothing for so long.
+
+        Raises:
+            trio.BrokenResourceError: the client is gone or stalled, or there is less than was announced.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what is behind it. Called once and always, sent or not."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A small reply, sent whole with a Content-Length.
+    """A reply of known length: small and whole, or a Content.
 
     Attributes:
         headers: besides Content-Type, Content-Length, Date, Server and Connection, which are added.
+        content: in place of `body`.
     """
 
     status: int = 200
     body: bytes = b""
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = field(default=())
+    content: Content | None = None
 
 
 def phrase(status: int) -> str:
@@ -132,10 +161,16 @@ def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str],
     return Response(status, body, "application/json; charset=utf-8", (NO_CACHE, *headers))
 
 
+CHARSET = re.compile(
+    r"(iso[-_]?8859|latin|windows|cp|koi8|us-ascii|ascii|shift_?jis|sjis|euc|gb|big5|mac)[-_\w]{0,20}", re.I
+)
+"""What `charset=` may name. Python knows codecs that are none of text's, that warn, or are quadratic (punycode)."""
+
+
 def decode_text(value: bytes, charset: str | None = None) -> str:
     """Text from a client: UTF-8, else the charset it named, else Latin-1, which takes any byte (quirk 50)."""
     for encoding in ("utf-8", charset):
-        if encoding:
+        if encoding and (encoding == "utf-8" or CHARSET.fullmatch(encoding)):
             try:
                 return value.decode(encoding)
             except (UnicodeDecodeError, LookupError, ValueError):

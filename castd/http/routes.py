@@ -91,7 +91,8 @@ class Router:
             if match is None:
                 continue
             if request.method not in route.methods:
-                allowed += route.methods
+                if route.path != "*" or not RESERVED.fullmatch(request.path):
+                    allowed += route.methods
                 continue
             parameters = {name: decode_text(unquote_to_bytes(value)) for name, value in match.groupdict().items()}
             return route, self._mount(route, request, parameters), parameters

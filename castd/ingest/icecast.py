@@ -16,7 +16,9 @@ import trio
 from castd.errors import ClientError
 from castd.http.connection import CONTINUE
 from castd.ingest.session import Session
-from castd.mount.party import Description, Goodbye, Source
+from castd.mount.party import Description, Goodbye, Source, closing_words
+from castd.stats.visits import arrival
+from castd.tcp import descriptor, read_tcp_state
 from castd.wire import content_types
 from castd.wire.icy import MAX_METAINT
 from castd.wire.text import one_line
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from castd.http.routes import Call
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.stats.records import Records
+    from castd.stats.visits import Arrival
+    from castd.tcp import TcpState
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,9 @@ DEAD_SECONDS = 2.0
 
 WATCH_SECONDS = 0.05
 """How often a waiting newcomer looks whether the source there is alive after all."""
+
+MIN_METAINT = 256
+"""Smallest interval between a source's own ICY blocks: with a title at each byte they would outweigh the audio."""
 
 _WELCOME = b"HTTP/1.0 200 OK\r\n\r\n"
 
@@ -49,9 +57,10 @@ _TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,127}/[!#$&^_.+a-z0-9-]{1,127}")  # RFC 
 class Icecast:
     """The handler of PUT and SOURCE."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(self, config: Config, registry: Registry, records: Records) -> None:
         self._limits = config.limits
         self._registry = registry
+        self._records = records
 
     async def push(self, exchange: Exchange, call: Call) -> None:
         """Take a source's stream until it ends; it is authorised already.
@@ -73,8 +82,11 @@ class Icecast:
                 stop=scope.cancel,
             )
             mount = await self._take(call.mount, source)
+            # it may have waited its turn, and is no older than its claim
+            source.connected = source.received = self._registry.clock.monotonic()
             self._registry.totals.sources += 1
             with mount.claim(source):
+                since = arrival(mount, mount.ring.head)
                 log.info("%s: source %d from %s (%s) connected by %s, %s", mount.name, source.id, source.address,
                          source.agent, source.protocol, source.description.content_type)  # fmt: skip
                 try:
@@ -87,7 +99,7 @@ class Icecast:
                     source.gone = source.gone or Goodbye.DRAINED
                     raise
                 finally:
-                    _say_goodbye(mount, source)
+                    self._say_goodbye(mount, source, since, read_tcp_state(descriptor(exchange.stream)))
         self._registry.reap()  # at once where nothing lingers
 
     async def _take(self, name: str, source: Source) -> Mount:
@@ -111,14 +123,18 @@ class Icecast:
                 await trio.sleep(min(WATCH_SECONDS, DEAD_SECONDS - silent))
         if self._registry.sources >= self._limits.max_sources:
             raise ClientError(403, "too many sources connected")
-        return self._registry.open(name)
+        try:
+            return self._registry.open(name)
+        except OSError as error:
+            log.error("%s: no memory or descriptor for its ring: %s", name, error)
+            raise ClientError(503, "the server has no resources for another mount", (("Retry-After", "5"),)) from None
 
 
-def _say_goodbye(mount: Mount, source: Source) -> None:
-    reason = source.gone.value if source.gone else Goodbye.FAILED.value
-    seconds = mount.clock.monotonic() - source.connected
-    log.info("%s: source %d closed: %s, %.1f s, %d bytes, %d skipped", mount.name, source.id, reason, seconds,
-             source.bytes_received, source.skipped_bytes)  # fmt: skip
+    def _say_goodbye(self, mount: Mount, source: Source, since: Arrival, tcp: TcpState | None) -> None:
+        log.info("%s: source %d closed: %s, %.1f s, %d bytes, %d skipped", mount.name, source.id,
+                 closing_words(source.gone, source.ended_by), mount.clock.monotonic() - source.connected,
+                 source.bytes_received, source.skipped_bytes)  # fmt: skip
+        self._records.departed(mount, source, since, tcp)
 
 
 def describe(request: Request) -> Description:
@@ -155,6 +171,7 @@ def _metaint(request: Request) -> int:
     text = request.header("icy-metaint")
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit() or not 0 < int(text[:10]) <= MAX_METAINT:
-        raise ClientError(400, f"icy-metaint must be a number of bytes from 1 to {MAX_METAINT}")
-    return int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
+    if not MIN_METAINT <= number <= MAX_METAINT:
+        raise ClientError(400, f"icy-metaint must be a number of bytes from {MIN_METAINT} to {MAX_METAINT}")
+    return number

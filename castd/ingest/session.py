@@ -32,6 +32,9 @@ NO_AUDIO_TIMES = 3
 """A source whose bytes yield no frame is given up after so many source timeouts: Ogg pages of near silence come
 rarely."""
 
+SECOND_LOOK_SECONDS = 0.05
+"""How long data may take to be noticed after a deadline that came with it."""
+
 INFO_BYTES = 16 * 1024
 """Bytes of frames gathered for the stream's information; a large MP3 frame is 1,441 bytes, mutagen wants several."""
 
@@ -85,8 +88,7 @@ class Session:
         source, clock = self._source, self._mount.clock.monotonic
         while True:
             try:
-                with trio.fail_after(self._timeout):
-                    data = await self._receive()
+                data = await self._next()
             except trio.TooSlowError:
                 return Goodbye.SILENT
             except trio.BrokenResourceError:
@@ -102,6 +104,18 @@ class Session:
             await self._feed(data)
             if source.received - self._last_frame > NO_AUDIO_TIMES * self._timeout:
                 return Goodbye.NO_AUDIO
+
+    async def _next(self) -> bytes:
+        """What comes next, b"" at the end.
+
+        Raises:
+            trio.TooSlowError: nothing came in time, nor is anything there: a server that was stopped for longer than
+                the timeout finds deadline and data at once, and the source is not at fault.
+        """
+        with trio.move_on_after(self._timeout):
+            return await self._receive()
+        with trio.fail_after(SECOND_LOOK_SECONDS):
+            return await self._receive()
 
     async def _feed(self, data: bytes) -> None:
         for event in self._demuxer.feed(data) if self._demuxer else (data,):

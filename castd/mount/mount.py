@@ -56,6 +56,10 @@ class Outlet(Protocol):
         """Bytes before `tail` are about to be overwritten: nobody may want them any more on return."""
         ...
 
+    def flush(self) -> None:
+        """Give everybody who takes it what there is, now."""
+        ...
+
     def close(self) -> None:
         """The mount is closed; nobody is there any more."""
         ...
@@ -77,12 +81,20 @@ class Mount:
         listener_peak: most listeners at one time.
         slow_listeners: how many fell behind, were moved forward or let go.
         bytes_received: from all sources.
+        on_title: called with the mount and each title that is set.
     """
 
-    def __init__(self, name: str, settings: MountSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: MountSettings,
+        clock: Clock,
+        on_title: Callable[[Mount, Title], None] = lambda mount, title: None,
+    ) -> None:
         self.name = name
         self.settings = settings
         self.clock = clock
+        self.on_title = on_title
         self.ring = Ring(min(FIRST_RING_BYTES, settings.ring_bytes))
         self.timeline = Timeline()
         self.sources: list[Source] = []
@@ -97,7 +109,9 @@ class Mount:
         self.slow_listeners = 0
         self.bytes_received = 0
         self._bytes_sent_to_departed = 0
-        self._base: float | None = None
+        self._base: float | None = None  # media time at zero of the source's
+        self._timed = True
+        self._ring_limit = settings.ring_bytes
 
     @property
     def source(self) -> Source | None:
@@ -170,7 +184,8 @@ class Mount:
         self.description = source.description
         if self.format and self.format != format:
             for listener in list(self.listeners.values()):
-                listener.end(Goodbye.FORMAT_CHANGED)
+                if listener.connected < source.connected:
+                    listener.end(Goodbye.FORMAT_CHANGED)
         self.format = format
 
     def join_point(self) -> EntryMark | None:
@@ -205,16 +220,16 @@ class Mount:
         at = self.ring.head
         self.ring.append(run.data)
         timeline, wall = self.timeline, self.clock.wall()
-        if run.start is None or run.end is None:
-            start = end = max(timeline.end, self.clock.monotonic() - source.connected)  # no media time: the clock's
-            base = start
-        else:
-            if self._base is None:
-                self._base = timeline.end - run.start
-            base = self._base
-            end = base + run.end
+        start, stop, timed = run.start, run.end, True
+        if start is None or stop is None:  # no media time: the clock's
+            start = stop = self.clock.monotonic()
+            timed = False
+        if self._base is None or self._timed is not timed:
+            self._base, self._timed = timeline.end - start, timed
+        end = max(timeline.end, self._base + stop)
         for entry in run.entries:
-            self._add_entry(EntryMark(at + entry.offset, base + entry.time, wall), timed=run.start is not None)
+            time = max(timeline.end, self._base + entry.time) if timed else end
+            self._add_entry(EntryMark(at + entry.offset, time, wall), timed=timed)
         timeline.end = end
         if run.head is not None:
             timeline.add_head(self.ring.head, run.head)
@@ -230,14 +245,14 @@ class Mount:
     def _make_room(self, size: int) -> None:
         """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
         ring, timeline = self.ring, self.timeline
-        while ring.head + size - ring.capacity > 0 and ring.capacity < self.settings.ring_bytes:
+        while ring.head + size - ring.capacity > 0 and ring.capacity < self._ring_limit:
             if timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds:
                 break
             try:
-                ring.grow(min(ring.capacity * 2, self.settings.ring_bytes))
+                ring.grow(min(ring.capacity * 2, self._ring_limit))
             except OSError as error:
                 log.warning("%s: the ring stays at %d bytes: %s", self.name, ring.capacity, error)
-                break
+                self._ring_limit = ring.capacity
         tail = ring.head + size - ring.capacity
         if tail > 0:
             if self.outlet is not None:
@@ -267,7 +282,14 @@ class Mount:
         time = self.timeline.end if position is None else self.timeline.time_at(at)
         mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
         self.timeline.add_title(mark)
+        self.on_title(self, mark)
         return mark
+
+    def lag_seconds(self, position: int) -> float:
+        """Seconds of audio between a position and the live end."""
+        if position >= self.ring.head:
+            return 0.0
+        return max(0.0, self.timeline.end - self.timeline.time_at(position))
 
     def join(self, listener: Listener) -> None:
         """Count `listener` in."""
@@ -280,10 +302,12 @@ class Mount:
             self._bytes_sent_to_departed += listener.bytes_sent
 
     def close(self, reason: Goodbye) -> None:
-        """End everybody here and free the ring; the mount is not used again."""
+        """End everybody here and free the ring; the mount is not used again. Who can take what is left gets it."""
         for source in list(self.sources):
             source.end(reason)
             self.release(source)
+        if self.outlet is not None:
+            self.outlet.flush()
         for listener in list(self.listeners.values()):
             listener.end(reason)
         if self.outlet is not None:

@@ -4,35 +4,70 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-next_id = count(1).__next__
-"""Ids of sources and listeners: unique in the process, never used again."""
+
+class Ids:
+    """Ids of sources and listeners: never used again, not even by the next process, which goes on after the records of
+    this one."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self) -> int:
+        """The next id."""
+        self._last += 1
+        return self._last
+
+    def go_on_after(self, last: int) -> None:
+        """Give only ids greater than `last` from now on."""
+        self._last = max(self._last, last)
+
+
+next_id = Ids()
 
 
 class Goodbye(Enum):
-    """Why a source or listener left; the words are those of logs and API."""
+    """Why a source or listener left. The value is the code in logs, API and records; it never changes.
 
-    LEFT = "left"
-    RESET = "reset"
-    VANISHED = "vanished"
-    FELL_BEHIND = "fell behind"
-    TLS_ERROR = "TLS error"
-    FLOODED = "sent data nobody asked for"
-    KICKED = "kicked"
-    SOURCE_ENDED = "source ended"
-    FORMAT_CHANGED = "format changed"
-    DRAINED = "server stopped"
-    FINISHED = "finished"
-    SILENT = "sent nothing"
-    NO_AUDIO = "sent no audio that could be recognised"
-    REPLACED = "replaced"
-    BROKEN = "broke a bound of its format"
-    FAILED = "server error"
+    Attributes:
+        words: complete the sentence "it ...".
+    """
+
+    words: str
+
+    def __new__(cls, code: str, words: str = "") -> Goodbye:
+        member = object.__new__(cls)
+        member._value_ = code
+        member.words = words
+        return member
+
+    LEFT = "left", "hung up"
+    RESET = "reset", "broke the connection off"
+    VANISHED = "vanished", "answered no more, as one does whose network is gone"
+    FELL_BEHIND = "fell_behind", "was let go because it took the audio too slowly"
+    TLS_ERROR = "tls_error", "was let go because its TLS connection broke"
+    FLOODED = "flooded", "was let go because it sent data nobody had asked for"
+    KICKED = "kicked", "was kicked"
+    LIMIT = "limit", "was let go because it had reached a limit"
+    SOURCE_ENDED = "source_ended", "was let go because the source had ended and did not return"
+    FORMAT_CHANGED = "format_changed", "was let go because the next source sent another format"
+    DRAINED = "drained", "was let go because the server stopped"
+    FINISHED = "finished", "ended its stream"
+    SILENT = "silent", "was let go because it sent nothing any more"
+    NO_AUDIO = "no_audio", "was let go because nothing it sent could be recognised as audio"
+    REPLACED = "replaced", "was replaced by another source, since it sent nothing any more"
+    BROKEN = "broken", "was let go because its stream was broken"
+    FAILED = "failed", "was let go because of an error in the server, which its log shows"
+
+
+def closing_words(reason: Goodbye | None, ended_by: str) -> str:
+    """What the closing line of the log says: `left`, `kicked by admin`."""
+    code = (reason or Goodbye.FAILED).value
+    return f"{code} by {ended_by}" if ended_by else code
 
 
 class Listener(Protocol):
@@ -47,6 +82,9 @@ class Listener(Protocol):
         bytes_sent: of everything, heads and metadata included.
         position: absolute position of the next byte of the ring it is owed.
         jumps: times it was moved forward because it fell behind.
+        worst_lag_seconds: media time it was behind the live end, at most, as far as anybody looked.
+        gone: why it left; None while it is here.
+        ended_by: who ended it, where somebody did.
     """
 
     id: int
@@ -58,9 +96,16 @@ class Listener(Protocol):
     bytes_sent: int
     position: int
     jumps: int
+    worst_lag_seconds: float
+    gone: Goodbye | None
+    ended_by: str
 
-    def end(self, reason: Goodbye) -> None:
-        """Say goodbye: close its connection and take it out of its mount, now."""
+    def end(self, reason: Goodbye, by: str = "") -> None:
+        """Say goodbye: close its connection and take it out of its mount, now.
+
+        Args:
+            by: the user who wants it so.
+        """
         ...
 
 
@@ -100,7 +145,7 @@ class Source:
         bytes_received: of its body.
         received: monotonic seconds at which its last bytes came.
         skipped_bytes: of those that were no part of a frame; tags are not counted.
-        gone: why it left; None while it is here.
+        gone, ended_by: as for a listener.
     """
 
     address: str
@@ -116,12 +161,13 @@ class Source:
     received: float = 0.0
     skipped_bytes: int = 0
     gone: Goodbye | None = None
+    ended_by: str = ""
 
     def __post_init__(self) -> None:
         self.received = self.connected
 
-    def end(self, reason: Goodbye) -> None:
+    def end(self, reason: Goodbye, by: str = "") -> None:
         """Say goodbye. Twice does no harm; the first reason stands."""
         if self.gone is None:
-            self.gone = reason
+            self.gone, self.ended_by = reason, by
             self.stop()

@@ -9,8 +9,11 @@ from castd.mount.mount import Mount
 from castd.mount.party import Goodbye
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from castd.config import Config
     from castd.mount.mount import Clock
+    from castd.mount.timeline import Title
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Registry:
         totals: of all that came and went.
         clock: of all mounts.
         started: wall time at which the server began.
+        on_title: called with each title set at a mount opened from now on.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -39,6 +43,7 @@ class Registry:
         self.started_monotonic = clock.monotonic()
         self.totals = Totals()
         self.mounts: dict[str, Mount] = {}
+        self.on_title: Callable[[Mount, Title], None] = lambda mount, title: None
 
     @property
     def sources(self) -> int:
@@ -56,7 +61,7 @@ class Registry:
         """The mount of that name, made if there is none."""
         mount = self.mounts.get(name)
         if mount is None:
-            mount = self.mounts[name] = Mount(name, self.config.mount(name), self.clock)
+            mount = self.mounts[name] = Mount(name, self.config.mount(name), self.clock, self.on_title)
         return mount
 
     def reap(self) -> list[Mount]:

@@ -87,8 +87,12 @@ class Ring:
         self.capacity, self._map, self._view = capacity, larger, view
 
     def close(self) -> None:
-        self._view.release()
-        self._map.close()
+        """Free the memory, as soon as nobody looks at it: a traceback may still hold a view."""
+        try:
+            self._view.release()
+            self._map.close()
+        except BufferError:
+            pass  # freed with the last view
 
 
 def _allocate(capacity: int) -> tuple[mmap.mmap, memoryview]:

@@ -9,6 +9,7 @@ arrive late.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -59,6 +60,9 @@ class Title(NamedTuple):
     url: str = ""
 
 
+PAST_TITLES = 10
+"""Titles kept after their audio is gone, for those who heard them."""
+
 _position = attrgetter("position")
 _time = attrgetter("time")
 _Mark = TypeVar("_Mark", HeadMark, Splice, Title)
@@ -79,6 +83,8 @@ class Timeline:
         self._heads: list[HeadMark] = []
         self._splices: list[Splice] = []
         self._titles: list[Title] = []
+        self._past_titles: deque[Title] = deque(maxlen=PAST_TITLES)
+        self._titles_forgotten = 0
 
     def add_entry(self, entry: EntryMark) -> None:
         self._entries.append(entry)
@@ -113,6 +119,16 @@ class Timeline:
     def title_at(self, position: int) -> Title | None:
         """The title heard at a position."""
         return _in_force(self._titles, position)
+
+    def titles_up_to(self, position: int) -> int:
+        """How many titles there ever were up to a position."""
+        return self._titles_forgotten + bisect_right(self._titles, position, key=_position)
+
+    def titles_heard(self, start: int, end: int) -> list[Title]:
+        """Of the titles heard from `start` to before `end` those still known: the newest, in order."""
+        known = [*self._past_titles, *self._titles]
+        first = max(0, bisect_right(known, start, key=_position) - 1)
+        return known[first : bisect_left(known, end, key=_position)]
 
     def join(self, burst_seconds: float) -> EntryMark | None:
         """Where a new listener starts.
@@ -162,6 +178,9 @@ class Timeline:
     def forget(self, tail: int) -> None:
         """Drop what lies before `tail`; of heads, splices and titles the one in force there stays."""
         del self._entries[: bisect_left(self._entries, tail, key=_position)]
+        titles_over = max(0, bisect_right(self._titles, tail, key=_position) - 1)
+        self._past_titles.extend(self._titles[:titles_over])
+        self._titles_forgotten += titles_over
         for marks in (self._heads, self._splices, self._titles):
             del marks[: max(0, bisect_right(marks, tail, key=_position) - 1)]
 

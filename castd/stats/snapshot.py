@@ -98,8 +98,6 @@ class ListenerFacts:
 
 def listener_facts(mount: Mount, listener: Listener) -> ListenerFacts:
     """The facts of one listener."""
-    timeline = mount.timeline
-    behind = timeline.end - timeline.time_at(listener.position) if listener.position < mount.ring.head else 0.0
     return ListenerFacts(
         id=listener.id,
         mount=mount.name,
@@ -109,7 +107,7 @@ def listener_facts(mount: Mount, listener: Listener) -> ListenerFacts:
         protocol=listener.protocol,
         connected_seconds=round(mount.clock.monotonic() - listener.connected, 3),
         bytes_sent=listener.bytes_sent,
-        lag_seconds=round(max(0.0, behind), 3),
+        lag_seconds=round(mount.lag_seconds(listener.position), 3),
         jumps=listener.jumps,
     )
 

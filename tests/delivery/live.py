@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import trio
 
 from castd.access.secrets import Secrets
 from castd.app import Server
-from castd.config import Auth, Config, Delivery, Limits, Listen
+from castd.config import Auth, Certificate, Config, Delivery, Limits, Listen, Tls
 from tests.delivery.swarm import FRAME_SECONDS, mp3_frame
 
 if TYPE_CHECKING:
@@ -20,13 +21,22 @@ PASSWORD = "a source of numbers"
 
 
 @asynccontextmanager
-async def serving(delivery: Delivery, limits: Limits) -> AsyncIterator[tuple[Server, int]]:
+async def serving(
+    delivery: Delivery | None = None,
+    limits: Limits | None = None,
+    *,
+    listen: Listen | None = None,
+    certificates: tuple[Certificate, ...] = (),
+    tls: Tls | None = None,
+) -> AsyncIterator[tuple[Server, int]]:
     """A server in this loop, and its port."""
     config = Config(
-        listen=(Listen(host="127.0.0.1", port=0),),
+        listen=(listen or Listen(host="127.0.0.1", port=0),),
         auth=Auth(source_password=PASSWORD),
-        delivery=delivery,
-        limits=limits,
+        delivery=delivery or Delivery(),
+        limits=limits or Limits(),
+        certificates=certificates,
+        tls=tls or Tls(),
     )
     server = Server(config, Secrets(PASSWORD, "an admin", "a token"))
     urls: list[str] = []
@@ -46,14 +56,16 @@ class Numbers:
 
     Args:
         first: number of its first frame.
+        context: for TLS; None for plain.
 
     Attributes:
         next: number of the frame to be sent next.
         silent: set it, and it stays connected and sends nothing more.
     """
 
-    def __init__(self, port: int, mount: str, first: int = 0) -> None:
+    def __init__(self, port: int, mount: str, first: int = 0, context: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._context = context
         self.mount = mount
         self.first = self.next = first
         self.silent = False
@@ -61,7 +73,11 @@ class Numbers:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Push until `leave`; started when the frames sent ahead are on their way."""
-        async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
+        stream: trio.abc.HalfCloseableStream | trio.SSLStream[trio.SocketStream]
+        stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+        if self._context is not None:
+            stream = trio.SSLStream(stream, self._context, https_compatible=True)
+        async with stream:
             await stream.send_all(put(self.mount, "audio/mpeg"))
             assert (await stream.receive_some()).startswith(b"HTTP/1.0 200 OK")
             rest = await self._push(stream, b"", AHEAD_FRAMES)
@@ -74,7 +90,7 @@ class Numbers:
             await stream.send_all(rest)
             await self._leaving.wait()
 
-    async def _push(self, stream: trio.SocketStream, rest: bytes, count: int) -> bytes:
+    async def _push(self, stream: trio.abc.SendStream, rest: bytes, count: int) -> bytes:
         """Send frames, the last one in part.
 
         Returns:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import select
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 from enum import Enum
@@ -123,14 +124,20 @@ class Swarm:
         self._sippers: list[Ear] = []
         self.ears: list[Ear] = []
 
-    def join(self, count: int, kind: Kind, mount: str) -> list[Ear]:
-        """Connect listeners; their requests are sent, their replies not read yet."""
+    def join(self, count: int, kind: Kind, mount: str, context: ssl.SSLContext | None = None) -> list[Ear]:
+        """Connect listeners; their requests are sent, their replies not read yet.
+
+        Args:
+            context: for TLS; None for plain.
+        """
         joined = []
         for _ in range(count):
             sock = socket.socket()
             if kind in (Kind.SIPS, Kind.STALLS):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", self._port))
+            if context is not None:
+                sock = context.wrap_socket(sock)
             name = f"ear{len(self.ears)}"
             icy = "Icy-MetaData: 1\r\n" if kind is Kind.ICY else ""
             sock.sendall(f"GET {mount} HTTP/1.1\r\nHost: x\r\nUser-Agent: {name}\r\n{icy}\r\n".encode())
@@ -177,7 +184,9 @@ class Swarm:
     def _read(self, ear: Ear, size: int) -> None:
         try:
             data = ear.sock.recv(size)
-        except BlockingIOError:
+            while isinstance(ear.sock, ssl.SSLSocket) and ear.sock.pending():  # of which epoll knows nothing
+                data += ear.sock.recv(size)
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         if not data:
             ear.ended = True

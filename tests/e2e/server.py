@@ -77,9 +77,10 @@ class Castd:
     Args:
         folder: takes the configuration, the state and the logs.
         settings: lines of TOML added to the configuration.
+        listen: lines of TOML added to its [[listen]].
     """
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", listen: str = "") -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
         config.write_text(
@@ -90,6 +91,7 @@ state_dir = "{folder / "state"}"
 [[listen]]
 host = "127.0.0.1"
 port = 0
+{listen}
 
 [auth]
 source_password = "{SOURCE_PASSWORD}"

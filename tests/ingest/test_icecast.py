@@ -240,7 +240,7 @@ async def test_a_dead_source_is_replaced_at_once(autojump_clock: MockClock, capl
             await settled()
             assert castd.ring("/live") == frames(0, 9) + frames(100, 109)
     assert any("is replaced by 192.0.2.1" in message for message in caplog.messages)
-    assert any("closed: replaced" in message for message in caplog.messages)
+    assert any(f"closed: {Goodbye.REPLACED.value}" in message for message in caplog.messages)
 
 
 async def test_a_newcomer_waits_to_see_whether_the_source_lives(autojump_clock: MockClock) -> None:
@@ -281,7 +281,7 @@ async def test_a_reset_source_frees_its_mount_at_once(caplog: pytest.LogCaptureF
             encoder.reset()
             with trio.fail_after(1):
                 await until(lambda: castd.mount("/live").source is None)
-    assert sum("closed: reset" in message for message in caplog.messages) == 3
+    assert sum(f"closed: {Goodbye.RESET.value}" in message for message in caplog.messages) == 3
 
 
 async def test_too_many_sources(autojump_clock: MockClock) -> None:
@@ -424,7 +424,7 @@ async def test_the_admin_may_kick_a_source(autojump_clock: MockClock, caplog: py
         assert (await castd.ask(head("GET", "/admin/killsource?mount=/live", user=ADMIN))).status == 200
         assert await encoder.rest() == b""
         assert castd.mount("/live").source is None
-    assert any("closed: kicked" in message for message in caplog.messages)
+    assert any(f"closed: {Goodbye.KICKED.value}" in message for message in caplog.messages)
 
 
 async def test_slots_are_free_again_a_thousand_times(autojump_clock: MockClock) -> None:

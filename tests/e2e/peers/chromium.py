@@ -135,6 +135,7 @@ def browser(profile: Path) -> Iterator[BrowserContext]:
             executable_path=f"/usr/bin/{PROGRAM}",
             headless=True,
             args=ARGUMENTS,
+            ignore_https_errors=True,  # tests make their own certificates
             env={**os.environ, "HOME": str(profile)},
         )
         try:

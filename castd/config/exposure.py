@@ -1,0 +1,37 @@
+"""Secrets that the web root would hand to everybody."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from castd.config.model import Config
+
+
+def exposed(config: Config, source: object) -> Iterator[str]:
+    """What of castd's own lies below files.root, in the words of the configuration.
+
+    Args:
+        source: the configuration's Path, or something else where there is no file.
+    """
+    if not config.files.root:
+        return
+    root = os.path.realpath(config.files.root)
+    for name, path in _private(config, source):
+        if path and os.path.commonpath([root, os.path.realpath(path)]) == root:
+            yield f'files.root = "{config.files.root}": holds {name} ({path}), which everybody could fetch'
+
+
+def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
+    if isinstance(source, Path):
+        yield "this configuration", os.path.abspath(source)
+    yield "server.state_dir", config.server.state_dir
+    for name in ("source_password_file", "admin_password_file", "admin_token_file"):
+        yield f"auth.{name}", getattr(config.auth, name)
+    for mount, values in config.mounts.items():
+        yield f"the source_password_file of {mount}", values.get("source_password_file", "")
+    for each in config.certificates:
+        yield "a certificate's key", each.key or each.certificate

@@ -16,7 +16,7 @@ from castd.delivery.listener import Listener
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import Response
-from castd.mount.party import closing_words
+from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
 from castd.stats.visits import arrival
 from castd.tcp import read_tcp_state
@@ -113,16 +113,16 @@ class Icecast:
     def _hand_over(self, exchange: Exchange, mount: Mount) -> None:
         request = exchange.request
         metaint = self._metaint(request, mount)
-        exchange.answered = True
-        sock = tls.take_socket(exchange.stream, self._config.delivery.send_buffer_bytes)
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position)
+        pending = _head(mount, metaint) + (head.data if head else b"")
+        exchange.answered = True
         listener = Listener(
             mount,
-            sock,
+            tls.take_socket(exchange.stream, self._config.delivery.send_buffer_bytes),
             position=position,
-            pending=_head(mount, metaint) + (head.data if head else b""),
+            pending=pending,
             metaint=metaint,
             address=request.address,
             agent=request.agent,
@@ -132,7 +132,11 @@ class Icecast:
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1
-        self._pump.add(listener)
+        try:
+            self._pump.add(listener)
+        except OSError:
+            log.exception("%s: listener %d cannot be watched", mount.name, listener.id)
+            listener.end(Goodbye.FAILED)
 
     def _say_goodbye(self, request: Request, since: Arrival, listener: Listener) -> None:
         mount, seconds = listener.mount, self._registry.clock.monotonic() - listener.connected

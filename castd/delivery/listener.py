@@ -7,6 +7,7 @@ of what it began (`finish_at`), copied out of the ring.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from castd.mount.party import Goodbye
 
 Buffer: TypeAlias = bytes | memoryview
+
+log = logging.getLogger(__name__)
 
 IOV_MAX = 1024
 """Buffers one sendmsg takes on Linux (sysconf _SC_IOV_MAX)."""
@@ -244,6 +247,9 @@ class Listener:
         self.note_lag()
         self.mount.leave(self)
         for callback in self.on_gone:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:  # a bug in a record must not cost the others
+                log.exception("%s: after listener %d left", self.mount.name, self.id)
         self.connection.close()
         self.pending = b""

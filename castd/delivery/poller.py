@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import ssl
 from typing import TYPE_CHECKING
 
 import trio
@@ -114,6 +115,8 @@ def _discard(listener: Listener) -> Goodbye | None:
             data = listener.connection.recv(8192)
         except BlockingIOError:
             return None
+        except ssl.SSLError:
+            return Goodbye.TLS_ERROR
         except OSError:
             return Goodbye.RESET
         if not data:

@@ -129,7 +129,6 @@ class Icecast:
             log.error("%s: no memory or descriptor for its ring: %s", name, error)
             raise ClientError(503, "the server has no resources for another mount", (("Retry-After", "5"),)) from None
 
-
     def _say_goodbye(self, mount: Mount, source: Source, since: Arrival, tcp: TcpState | None) -> None:
         log.info("%s: source %d closed: %s, %.1f s, %d bytes, %d skipped", mount.name, source.id,
                  closing_words(source.gone, source.ended_by), mount.clock.monotonic() - source.connected,

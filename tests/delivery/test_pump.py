@@ -150,6 +150,36 @@ def test_a_broken_connection_ends_only_itself() -> None:
     assert all(numbers(each) == [0, 1] for each in listeners[::2])
 
 
+def test_a_bug_in_one_listener_costs_nobody_else(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    bench.encoders[0].feed(1)
+    listeners = [bench.listen() for _ in range(3)]
+
+    def fail(anything: object) -> None:
+        raise ValueError("no socket does this")
+
+    monkeypatch.setattr(socket(listeners[1]), "send", fail)
+    listeners[2].on_gone.append(fail)
+    bench.encoders[0].feed(1)
+    bench.turn(1.0)
+    listeners[2].end(Goodbye.KICKED)
+    assert [each.gone for each in listeners] == [None, Goodbye.FAILED, Goodbye.KICKED]
+    assert numbers(listeners[0]) == [0, 1]
+    assert socket(listeners[2]).closed
+    assert len(caplog.records) == 2
+
+
+def test_a_mount_that_closes_gives_everybody_the_rest() -> None:
+    bench = Bench()
+    listener = bench.listen()
+    bench.encoders[0].feed(7)
+    bench.mounts[0].close(Goodbye.SOURCE_ENDED)
+    assert numbers(listener) == list(range(7))
+    assert listener.gone is Goodbye.SOURCE_ENDED
+
+
 def stall(bench: Bench, seconds: float) -> None:
     """Let audio flow while nobody stalled takes any."""
     for _ in range(round(seconds / 0.1)):

@@ -243,6 +243,28 @@ async def test_a_dead_source_is_replaced_at_once(autojump_clock: MockClock, capl
     assert any(f"closed: {Goodbye.REPLACED.value}" in message for message in caplog.messages)
 
 
+async def test_newcomers_who_waited_together_do_not_replace_each_other(autojump_clock: MockClock) -> None:
+    """One of them gets the mount, and the two seconds of every new source to send its first bytes."""
+    async with bench() as castd, await castd.encoder("/live") as silent:
+        await silent.push(10)
+        granted: list[float] = []
+
+        async def wait() -> None:
+            client = castd.connect()
+            await client.send(head("PUT", "/live", user=SOURCE))
+            if await client.until(b"\r\n\r\n") == GRANTED:
+                granted.append(trio.current_time() - begun)
+
+        begun = trio.current_time()
+        with trio.move_on_after(DEAD_SECONDS + 1.5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(wait)
+                await trio.sleep_forever()
+        assert len(granted) == 1
+        assert granted[0] == pytest.approx(DEAD_SECONDS, abs=0.1)
+
+
 async def test_a_newcomer_waits_to_see_whether_the_source_lives(autojump_clock: MockClock) -> None:
     async with bench() as castd, await castd.encoder("/live") as slow:
         await slow.push(10)

@@ -177,3 +177,20 @@ def test_no_memory_for_a_larger_ring_keeps_the_one_there_is(monkeypatch: pytest.
             encoder.feed(10)
     assert here.ring.capacity == 256 * 1024
     assert frames_of(here.ring.read(here.timeline.oldest.position, here.ring.head)) if here.timeline.oldest else False
+
+
+def test_the_time_of_streams_without_time_goes_on_from_source_to_source() -> None:
+    time = HandClock()
+    here = Mount("/m", settings(), time.clock)
+    for _ in range(2):
+        feeder = source("application/x-unknown")
+        before = here.timeline.end
+        with here.claim(feeder):
+            for _ in range(100):
+                here.append(feeder, Run(b"x" * 100, None, None, (Entry(0, 0.0),)))
+                time.now += 1.0
+        assert here.timeline.end == pytest.approx(before + 99)
+    timed = Encoder(here)
+    with here.claim(timed.source):
+        timed.feed(40)
+    assert here.timeline.end == pytest.approx(2 * 99 + 40 * FRAME_SECONDS)

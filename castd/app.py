@@ -140,7 +140,7 @@ class Server:
                 async with trio.open_nursery() as accepting:
                     for each in listeners:
                         accepting.start_soon(self.front.accept, each, connections)
-                    ready([self._url(each.listener) for each in listeners])
+                    ready([self._url(each) for each in listeners])
                     self.manager.ready()
                     await stop.wait()
                     self.manager.stopping(self.config.limits.drain_seconds)
@@ -192,11 +192,12 @@ class Server:
     def _status(self) -> str:
         return f"{self.registry.sources} sources, {self.registry.listeners} listeners"
 
-    def _url(self, listener: trio.SocketListener) -> str:
-        host, port = listener.socket.getsockname()[:2]
+    def _url(self, bound: sockets.Bound) -> str:
+        host, port = bound.listener.socket.getsockname()[:2]
+        scheme = "https" if bound.listen.tls == "on" else "http"
         if host in ("::", "0.0.0.0"):
             host = self.config.server.hostname
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 async def run(config: Config, secrets: Secrets, ready: Callable[[list[str]], None]) -> None:

@@ -13,10 +13,13 @@ def public_url(config: Config, request: Request) -> str:
     """What links begin with, no slash at the end: the configured hostname, else the URL the client reached us by.
 
     Where a trusted proxy says what clients call us, that counts: it knows scheme, port and prefix, too.
-    Icecast always uses <hostname> and its first port; here the default, "localhost", which is no use to anybody far
+    Icecast always uses http, <hostname> and its first port; here the default, "localhost", which is no use to anybody far
     away, gives way to the request's Host.
     """
-    hostname, port = config.server.hostname, config.listen[0].port
+    hostname, unfit = config.server.hostname, "off" if request.scheme == "https" else "on"
+    fit = [each.port for each in config.listen if each.tls != unfit]
+    port = fit[0] if fit else config.listen[0].port
     if request.forwarded_host or hostname == "localhost" or not port:
         return request.base_url
-    return f"http://{hostname}" if port == 80 else f"http://{hostname}:{port}"
+    usual = {"http": 80, "https": 443}.get(request.scheme)
+    return f"{request.scheme}://{hostname}" if port == usual else f"{request.scheme}://{hostname}:{port}"

@@ -206,7 +206,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     text = (ROOT / "etc" / "castd.service").read_text()
     (tmp_path / "castd.service").write_text(text.replace("/opt/castd/bin/castd", "/bin/true"))
     (tmp_path / "castd.socket").write_bytes((ROOT / "etc" / "castd.socket").read_bytes())
-    verify = ["systemd-analyze", "verify", "--man=no", tmp_path / "castd.service", tmp_path / "castd.socket"]
+    units = [str(tmp_path / name) for name in ("castd.service", "castd.socket")]
+    verify = ["systemd-analyze", "verify", "--man=no", *units]
     done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
     complaints = [line for line in done.stderr.splitlines() if "castd" in line]
     assert (done.returncode, complaints) == (0, [])

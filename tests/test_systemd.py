@@ -15,11 +15,12 @@ import pytest
 import trio
 import trio.testing
 
+from castd.app import Server
 from castd.config import Listen
 from castd.errors import ConfigError
 from castd.sockets import open_listeners
 from castd.systemd import FIRST_DESCRIPTOR, Notifier, passed_descriptors
-from tests.support import SECRETS, Server, configured, until
+from tests.support import SECRETS, configured, until
 
 HOST_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 

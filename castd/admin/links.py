@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def public_url(config: Config, request: Request) -> str:
     """What links begin with, no slash at the end: the configured hostname, else the URL the client reached us by.
 
-    Where a trusted proxy says what clients call us, that counts: it knows scheme, port and prefix, too.
-    Icecast always uses http, <hostname> and its first port; here the default, "localhost", which is no use to anybody far
+    Where a trusted proxy says what clients call us, that counts: it knows scheme, port and prefix, too. Icecast
+    always uses http, <hostname> and its first port; here the default, "localhost", which is no use to anybody far
     away, gives way to the request's Host.
     """
     hostname, unfit = config.server.hostname, "off" if request.scheme == "https" else "on"

@@ -1,9 +1,9 @@
 """Opening a file below the web root, and nothing else, whatever a path or a link in there says.
 
 First all symbolic links are resolved, and the result must be below the root. By then somebody may have put a link
-where a folder was; so the resolved path is walked name by name from the root's descriptor, with O_NOFOLLOW, and a link
-on the way is an error. What the file is, is then asked of its descriptor (fstat) and no longer of a name. So there is no
-moment at which a change on disk leads out. Links that stay below the root work.
+where a folder was; so the resolved path is walked name by name from the root's descriptor, with O_NOFOLLOW, and a
+link on the way is an error. What the file is, is then asked of its descriptor (fstat) and no longer of a name. So
+there is no moment at which a change on disk leads out. Links that stay below the root work.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
 from email.utils import formatdate
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -13,6 +12,10 @@ import trio.testing
 
 from castd.config import Config, Files, Limits
 from tests.support import Bench, Reply, bench, configured, frames, head, serving, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
 
 BODY = frames(0, 100)
 MODIFIED = 1_700_000_000
@@ -41,6 +44,11 @@ async def castd(root: Path) -> AsyncIterator[Bench]:
 
 async def ask(castd: Bench, path: str, method: str = "GET", **fields: str) -> Reply:
     return await castd.ask(head(method, path, {name.replace("_", "-"): value for name, value in fields.items()}))
+
+
+def open_files() -> list[str]:
+    """The paths of this process's descriptors."""
+    return [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
 
 
 async def test_the_whole(castd: Bench) -> None:
@@ -250,9 +258,7 @@ async def test_a_reader_that_stops_is_dropped_and_no_descriptor_stays(root: Path
         async with await castd.connect() as client:
             await client.send(head("GET", "/big.mp3"))
             await client.exactly(100_000)
-            assert any(
-                os.path.realpath(f"/proc/self/fd/{fd}") == str(root / "big.mp3") for fd in os.listdir("/proc/self/fd")
-            )
+            assert str(root / "big.mp3") in open_files()
             await until(lambda: not castd.server.front.open)
         assert len(os.listdir("/proc/self/fd")) == before
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from castd.admin.web_root import open_below
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET = b"root:x:0:0"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -11,6 +11,9 @@ import trio.testing
 
 from castd.http.file_content import PIECE_BYTES, SEND_BYTES, FileContent
 from castd.http.ranges import Part
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 BODY = bytes(range(256)) * 2048  # 512 KiB
 
@@ -116,14 +119,19 @@ async def test_a_file_cut_shorter_ends_early(path: Path, caplog: pytest.LogCaptu
     assert "became shorter" in caplog.text
 
 
+def put_in_place(path: Path, content: bytes | None) -> None:
+    """Another file under the same name, or None."""
+    if content is None:
+        path.unlink()
+        return
+    path.with_name("new").write_bytes(content)
+    path.with_name("new").rename(path)
+
+
 @pytest.mark.parametrize("replace", [True, False])
 async def test_a_file_replaced_or_deleted_is_sent_as_it_was(path: Path, replace: bool) -> None:
     file, sink = content(path), Sink()
-    if replace:
-        path.with_name("new").write_bytes(b"another")
-        path.with_name("new").rename(path)
-    else:
-        path.unlink()
+    put_in_place(path, b"another" if replace else None)
     await file.send(sink, 1)
     file.close()
     assert sink.body == BODY

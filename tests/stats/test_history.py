@@ -6,16 +6,19 @@ import sqlite3
 import stat
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from castd.stats import database, history
 from castd.stats.database import Database, Wanted, find, select
 from castd.stats.history import History
-from castd.stats.visits import Visit
 from tests.stats.visits import visit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from castd.stats.visits import Visit
 
 
 @pytest.fixture

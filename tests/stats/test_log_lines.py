@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from castd.http.messages import Request
 from castd.stats.log_lines import access_line, playlist_line
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 COMBINED = re.compile(
-    r'(?P<address>\S+) - (?P<user>\S+) \[(?P<date>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+    r"(?P<address>\S+) - (?P<user>\S+) \[(?P<date>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
     r'"(?P<method>\S+) (?P<target>\S+) HTTP/(?P<version>\d\.\d)" (?P<status>\d{3}) (?P<bytes>\d+) '
     r'"(?P<referer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)" (?P<seconds>\d+)'
 )
@@ -74,7 +77,9 @@ def test_dates_follow_the_machines_zone(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_nothing_a_client_sends_makes_another_field_or_line() -> None:
     line = access_line(
-        request("GET", '/a"b\\', user_agent='x" 200 1 "\\', referer='https://r.test/"\x1b[2J\u202e', query={"q": b"\n\r"}),
+        request(
+            "GET", '/a"b\\', user_agent='x" 200 1 "\\', referer='https://r.test/"\x1b[2J\u202e', query={"q": b"\n\r"}
+        ),
         'al ice"\n',
         200,
         1,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +16,9 @@ from castd.stats.snapshot import listener_facts, mount_facts, source_facts
 from castd.wire.tags import StreamInfo
 from tests.delivery.fakes import FakeSocket
 from tests.mount.fakes import Encoder, HandClock, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SAID = Description("audio/mpeg", name="N", description="D", genre="G", url="U", public=True, bitrate="128")
 

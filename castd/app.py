@@ -71,9 +71,7 @@ class Server:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         pages, api = Pages(), Api(self.config, self.registry)
         status, admin = IcecastStatus(self.config, self.registry), IcecastAdmin(self.registry)
-        listeners = Listeners(
-            self.config, self.registry, self.pump, self.records, elsewhere=Files(self.config).serve
-        )
+        listeners = Listeners(self.config, self.registry, self.pump, self.records, elsewhere=Files(self.config).serve)
         sources, sessions = Sources(self.config, self.registry, self.records), Sessions(self.records)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [

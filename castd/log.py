@@ -128,7 +128,6 @@ class Handler(logging.Handler):
         else:
             self.lost = 0
 
-
     def _put(self, data: bytes) -> None:
         """Write to the descriptor, never waiting for its reader: a stopped pager must not stop the audio.
 

@@ -206,7 +206,8 @@ async def run(config: Config, secrets: Secrets, ready: Callable[[list[str]], Non
 async def _watch_log_rotation(
     reopen: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+    # SIGHUP too, as of every daemon: it must not end this one, and there is no configuration to reload yet
+    with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
             reopen()

@@ -6,7 +6,6 @@ a `TlsConnection`, on the same non-blocking ssl.SSLSocket (a trio.SSLStream coul
 
 from __future__ import annotations
 
-import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import trio
 
 from castd import sockets
 from castd.errors import ConfigError
+from castd.log import warn_rarely
 
 if TYPE_CHECKING:
     import socket
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from castd.config import Certificate
     from castd.sockets import PlainConnection
-
-log = logging.getLogger(__name__)
 
 RECORD_BYTES = 16_384
 """Most plain bytes of one TLS record (RFC 8446 §5.1). Python's ssl writes whole records only."""
@@ -80,7 +78,7 @@ class Certificates:
                     continue
                 self._loaded[index] = _load(old.config)
             except (OSError, ConfigError) as error:
-                log.warning("the certificate in use stays: %s", error)
+                warn_rarely(f"the certificate in use stays: {error}")
             else:
                 replaced.append(old.config.certificate)
         self._answer_by_name()

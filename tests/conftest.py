@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trio.testing import MockClock
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,3 +41,16 @@ def unavailable(message: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
+
+
+@pytest.fixture
+def autojump_clock(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    """pytest-trio's, with the work of threads done in place: the clock does not know of threads, and would jump past
+    any deadline while one works."""
+
+    async def in_place(sync_fn: Callable[..., Any], *args: Any, **_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return sync_fn(*args)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", in_place)
+    return autojump_clock

@@ -24,6 +24,7 @@ from castd.admin.files import Files
 from castd.admin.pages import Pages
 from castd.admin.sessions import Sessions
 from castd.admin.status import IcecastStatus
+from castd.config import Current
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
@@ -54,25 +55,29 @@ class Server:
     """All parts of one server, not running yet."""
 
     def __init__(self, config: Config, secrets: Secrets) -> None:
-        self.config = config
-        self.registry = Registry(config, Clock(monotonic=trio.current_time, wall=time.time))
+        self.current = current = Current(config)
+        self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
         self.manager = Notifier(os.environ)
         self.records = Records(config, self.registry.clock)
         self.registry.on_title = self.records.title
         self.poller = Poller()
-        self.pump = Pump(config.delivery, self.poller)
+        self.pump = Pump(current, self.poller)
         self.router = Router(self._routes())
         self.certificates = Certificates(config.certificates)
-        self.front = FrontDoor(
-            config, self.registry, self.router, Gate(config, secrets), self.certificates, self.records
-        )
+        self.gate = Gate(current, secrets)
+        self.front = FrontDoor(current, self.registry, self.router, self.gate, self.certificates, self.records)
+
+    @property
+    def config(self) -> Config:
+        """In force now."""
+        return self.current.config
 
     def _routes(self) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
-        pages, api = Pages(), Api(self.config, self.registry)
-        status, admin = IcecastStatus(self.config, self.registry), IcecastAdmin(self.registry)
-        listeners = Listeners(self.config, self.registry, self.pump, self.records, elsewhere=Files(self.config).serve)
-        sources, sessions = Sources(self.config, self.registry, self.records), Sessions(self.records)
+        pages, api = Pages(), Api(self.current, self.registry)
+        status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
+        listeners = Listeners(self.current, self.registry, self.pump, self.records, elsewhere=Files(self.current).serve)
+        sources, sessions = Sources(self.current, self.registry, self.records), Sessions(self.records)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from castd.access.authorise import Gate
-    from castd.config import Config, Listen
+    from castd.config import Current, Listen
     from castd.http.connection import Exchange
     from castd.http.messages import Client, Response
     from castd.http.routes import Router
@@ -62,20 +62,20 @@ class FrontDoor:
 
     def __init__(
         self,
-        config: Config,
+        current: Current,
         registry: Registry,
         router: Router,
         gate: Gate,
         certificates: Certificates,
         records: Records,
     ) -> None:
-        self._config = config
+        self._current = current
         self._registry = registry
         self._router = router
         self._gate = gate
         self._certificates = certificates
         self._records = records
-        self._trust = trust(config.proxies)
+        self._trust = trust(current.config.proxies)
         self._repeats = Repeats(REPEAT_SECONDS)
         self.handshaking = 0
         self.stopping = False
@@ -101,7 +101,7 @@ class FrontDoor:
             address, local = _names(stream)
             scheme = "http"
             self.unread.add(stream)
-            sockets.end_vanished_peers(stream.socket, self._config.limits.peer_timeout_seconds)
+            sockets.end_vanished_peers(stream.socket, self._current.config.limits.peer_timeout_seconds)
             if listen.proxy_protocol and not self._too_many(address):
                 address, local, scheme = await self._announced(stream, address, local)
             if self._too_many(address):
@@ -117,7 +117,7 @@ class FrontDoor:
                 secured or stream,
                 address,
                 local,
-                self._config.limits,
+                self._current.config.limits,
                 self.dispatch,
                 on_head=lambda: self.unread.discard(stream),
                 identify=lambda headers: self._identify(address, headers, scheme),
@@ -146,10 +146,10 @@ class FrontDoor:
             trio.TooSlowError: it says nothing.
             trio.BrokenResourceError: it may not speak here, now.
         """
-        with trio.fail_after(self._config.limits.header_timeout_seconds):
+        with trio.fail_after(self._current.config.limits.header_timeout_seconds):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
         if first == HANDSHAKE:
-            if self.handshaking >= self._config.tls.max_handshakes:
+            if self.handshaking >= self._current.config.tls.max_handshakes:
                 raise trio.BrokenResourceError("too many handshakes at once")
             return True
         if first and listen.tls == "on":
@@ -160,7 +160,7 @@ class FrontDoor:
     async def _shake_hands(self, secured: TlsStream, address: str) -> None:
         self.handshaking += 1
         try:
-            with trio.fail_after(self._config.tls.handshake_timeout_seconds):
+            with trio.fail_after(self._current.config.tls.handshake_timeout_seconds):
                 await secured.do_handshake()
         finally:
             self.handshaking -= 1
@@ -173,7 +173,7 @@ class FrontDoor:
         """
         if not self._trust.includes(peer):
             raise NotProxyProtocol("it is not in proxies.trusted")
-        header = await receive_header(stream.socket, self._config.limits.header_timeout_seconds)
+        header = await receive_header(stream.socket, self._current.config.limits.header_timeout_seconds)
         if header.src_addr is not None:
             peer, local = address_text(str(header.src_addr)), _authority(str(header.dst_addr), header.dst_port)
         return peer, local, "https" if header.ssl else "http"
@@ -188,7 +188,7 @@ class FrontDoor:
     @property
     def _hsts(self) -> tuple[tuple[str, str], ...]:
         """RFC 6797 §6.1."""
-        seconds = self._config.tls.hsts_seconds
+        seconds = self._current.config.tls.hsts_seconds
         return (("Strict-Transport-Security", f"max-age={seconds}"),) if seconds else ()
 
     def _warn(self, message: str) -> None:
@@ -197,11 +197,11 @@ class FrontDoor:
             log.warning("%s (%d times more since the last such line)", message, left_out)
 
     def _too_many(self, address: str) -> bool:
-        return len(self.unread) > self._config.limits.max_unread_heads or self._crowded(address)
+        return len(self.unread) > self._current.config.limits.max_unread_heads or self._crowded(address)
 
     def _crowded(self, address: str) -> bool:
         """There are as many connections from an address as may be; a proxy's own are not counted."""
-        most = self._config.limits.max_connections_per_address
+        most = self._current.config.limits.max_connections_per_address
         if not most or self._trust.includes(address):
             return False
         here = sum(each == address for each in self.open.values())

@@ -13,7 +13,7 @@ from castd.http.routes import Need
 
 if TYPE_CHECKING:
     from castd.access.secrets import Secrets
-    from castd.config import Config
+    from castd.config import Current
     from castd.http.messages import Request
     from castd.http.routes import Route
 
@@ -24,8 +24,8 @@ CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8
 class Gate:
     """Knows the credentials and what each opens."""
 
-    def __init__(self, config: Config, secrets: Secrets) -> None:
-        self._config = config
+    def __init__(self, current: Current, secrets: Secrets) -> None:
+        self._current = current
         self._secrets = secrets
 
     def authorise(self, route: Route, request: Request, mount: str) -> str:
@@ -52,14 +52,14 @@ class Gate:
         if scheme.lower() == "basic":
             granted = self._basic(route.need, *_decode_basic(credentials), mount)
         elif scheme.lower() == "bearer" and verify(credentials.strip(), self._secrets.admin_token):
-            granted = "" if route.need is Need.SOURCE else self._config.auth.admin_user
+            granted = "" if route.need is Need.SOURCE else self._current.config.auth.admin_user
         if not granted:
             raise ClientError(401, "wrong user or password", CHALLENGE)
         return granted
 
     def _basic(self, need: Need, user: str, password: str, mount: str) -> str:
         """The user if these credentials satisfy `need`, else ""; every comparison is made whatever the others say."""
-        settings, auth = self._config.mount(mount or "/"), self._config.auth
+        settings, auth = self._current.config.mount(mount or "/"), self._current.config.auth
         is_source = verify(user, settings.source_user) & verify(
             password, settings.source_password or self._secrets.source_password
         )

@@ -18,7 +18,7 @@ from castd.stats.snapshot import listener_facts, mount_facts, source_facts
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
@@ -35,8 +35,8 @@ TITLE_FIELDS = ("text", "artist", "title", "album", "url")
 class Api:
     """The handlers under /api/v1/."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
-        self._config = config
+    def __init__(self, current: Current, registry: Registry) -> None:
+        self._current = current
         self._registry = registry
 
     async def status(self, exchange: Exchange, call: Call) -> Response:
@@ -145,7 +145,7 @@ class Api:
         ]
 
     def _server(self) -> dict[str, Any]:
-        server, registry = self._config.server, self._registry
+        server, registry = self._current.config.server, self._registry
         return {
             "software": SERVER,
             "hostname": server.hostname,
@@ -175,7 +175,7 @@ class Api:
             "listener_peak": mount.listener_peak,
             "started": rfc3339(mount.started) if mount.started else None,
             "title": _title(title) if title is not None and title.text else None,
-            "listen_url": public_url(self._config, request) + path,
+            "listen_url": public_url(self._current.config, request) + path,
             "path": path,
         }
 

@@ -26,7 +26,7 @@ from castd.http.ranges import Part, requested_part
 from castd.wire import playlist
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
@@ -44,8 +44,8 @@ _FIELDS = (
 class Files:
     """The handler of GET and HEAD on a path that is no mount."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, current: Current) -> None:
+        self._current = current
 
     async def serve(self, exchange: Exchange, call: Call) -> Response:
         """Answer with a file, a part of it, or a playlist of it.
@@ -72,7 +72,7 @@ class Files:
         raise ClientError(404, "The file you requested could not be found")
 
     async def _open(self, path: str) -> OpenFile | None:
-        root = self._config.files.root
+        root = self._current.config.files.root
         if not root:
             return None
         try:
@@ -95,11 +95,11 @@ class Files:
         if part:
             fields = (*fields, ("Content-Range", part.content_range))
         content = FileContent(
-            file.descriptor, part or Part(0, file.size, file.size), self._config.files.rate_limit_bytes
+            file.descriptor, part or Part(0, file.size, file.size), self._current.config.files.rate_limit_bytes
         )
         return Response(206 if part else 200, b"", media_type(path), fields, content)
 
     def _playlist(self, request: Request, path: str, form: playlist.Format) -> Response:
-        url = public_url(self._config, request) + quote_mount(path)
+        url = public_url(self._current.config, request) + quote_mount(path)
         body = form.write([playlist.Track(url, PurePosixPath(path).stem)])
         return Response(200, body, form.content_type, (NO_CACHE, ANY_ORIGIN))

@@ -17,7 +17,7 @@ from castd.http.messages import ANY_ORIGIN, NO_CACHE, Response, json_response, q
 from castd.stats.snapshot import mount_facts
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
@@ -40,8 +40,8 @@ AUDIO_KEYS = frozenset(
 class IcecastStatus:
     """The handlers, and the facts behind them."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
-        self._config = config
+    def __init__(self, current: Current, registry: Registry) -> None:
+        self._current = current
         self._registry = registry
 
     async def json(self, exchange: Exchange, call: Call) -> Response:
@@ -81,7 +81,7 @@ class IcecastStatus:
         return [mount for mount in chosen if mount.description is not None]
 
     def _server(self) -> dict[str, Value]:
-        server, started = self._config.server, self._registry.started
+        server, started = self._current.config.server, self._registry.started
         return {
             "admin": server.admin_contact,
             "host": server.hostname,
@@ -110,7 +110,7 @@ class IcecastStatus:
         values |= {
             "listener_peak": mount.listener_peak,
             "listeners": len(mount.listeners),
-            "listenurl": public_url(self._config, request) + quote_mount(mount.name),
+            "listenurl": public_url(self._current.config, request) + quote_mount(mount.name),
             "server_description": facts.description or "Unspecified description",
             "server_name": facts.name or "Unspecified name",
             "server_type": facts.content_type,

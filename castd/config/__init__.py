@@ -1,5 +1,6 @@
 """castd.toml and CASTD_* variables as frozen dataclasses; each part of castd receives only its own section."""
 
+from castd.config.current import Current
 from castd.config.loader import load
 from castd.config.model import (
     Auth,
@@ -24,6 +25,7 @@ __all__ = [
     "Auth",
     "Certificate",
     "Config",
+    "Current",
     "Delivery",
     "Files",
     "Limits",

@@ -23,7 +23,7 @@ from castd.tcp import read_tcp_state
 from castd.wire import content_types
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from castd.config import Current
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
     from castd.http.messages import Request
@@ -67,8 +67,8 @@ class Icecast:
         elsewhere: answers GET and HEAD on what is no mount.
     """
 
-    def __init__(self, config: Config, registry: Registry, pump: Pump, records: Records, elsewhere: Handler) -> None:
-        self._config = config
+    def __init__(self, current: Current, registry: Registry, pump: Pump, records: Records, elsewhere: Handler) -> None:
+        self._current = current
         self._registry = registry
         self._pump = pump
         self._records = records
@@ -107,7 +107,7 @@ class Icecast:
         mount_limit = mount.settings.max_listeners
         if mount_limit and len(mount.listeners) >= mount_limit:
             raise ClientError(403, "max listeners reached", (("Retry-After", "30"),))
-        if self._registry.listeners >= self._config.limits.max_listeners:
+        if self._registry.listeners >= self._current.config.limits.max_listeners:
             raise ClientError(403, "the server's listener limit is reached", (("Retry-After", "30"),))
 
     def _hand_over(self, exchange: Exchange, mount: Mount) -> None:
@@ -120,7 +120,7 @@ class Icecast:
         exchange.answered = True
         listener = Listener(
             mount,
-            tls.take_socket(exchange.stream, self._config.delivery.send_buffer_bytes),
+            tls.take_socket(exchange.stream, self._current.config.delivery.send_buffer_bytes),
             position=position,
             pending=pending,
             metaint=metaint,

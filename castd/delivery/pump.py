@@ -21,7 +21,7 @@ from castd.delivery.outlet import Outlet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from castd.config import Delivery
+    from castd.config import Current
     from castd.delivery.listener import Listener
     from castd.mount.mount import Mount
 
@@ -49,8 +49,8 @@ class Pump:
         served: listeners walked in all those turns.
     """
 
-    def __init__(self, config: Delivery, poller: Watcher) -> None:
-        self._config = config
+    def __init__(self, current: Current, poller: Watcher) -> None:
+        self._current = current
         self._poller = poller
         self._news: set[Outlet] = set()
         self._walking: deque[tuple[Outlet, int, list[Listener]]] = deque()
@@ -87,7 +87,7 @@ class Pump:
     def _due(self, outlet: Outlet, now: float, listeners: int) -> float:
         """When a mount served now is next served, with that many listeners in all."""
         longest = outlet.mount.settings.send_interval_max_seconds
-        shortest = self._config.send_interval_min_seconds
+        shortest = self._current.config.delivery.send_interval_min_seconds
         interval = max(shortest, min(listeners / SENDS_PER_SECOND, longest))
         grid = shortest / 4  # mounts whose times lie close together share a turn
         return round((now + interval) / grid) * grid
@@ -143,7 +143,7 @@ class Pump:
                 await self._woken.wait()
             elif due > now:
                 # another mount's news may be due sooner, but never sooner than the shortest interval
-                await trio.sleep_until(min(due, now + self._config.send_interval_min_seconds))
+                await trio.sleep_until(min(due, now + self._current.config.delivery.send_interval_min_seconds))
             else:
                 await trio.lowlevel.checkpoint()
 
@@ -154,4 +154,4 @@ class Pump:
                 outlet.flush()
             if all(outlet.caught_up for outlet in self._outlets.values()):
                 return
-            await trio.sleep(self._config.send_interval_min_seconds)
+            await trio.sleep(self._current.config.delivery.send_interval_min_seconds)

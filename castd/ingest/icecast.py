@@ -24,7 +24,7 @@ from castd.wire.icy import MAX_METAINT
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
@@ -57,8 +57,8 @@ _TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,127}/[!#$&^_.+a-z0-9-]{1,127}")  # RFC 
 class Icecast:
     """The handler of PUT and SOURCE."""
 
-    def __init__(self, config: Config, registry: Registry, records: Records) -> None:
-        self._limits = config.limits
+    def __init__(self, current: Current, registry: Registry, records: Records) -> None:
+        self._current = current
         self._registry = registry
         self._records = records
 
@@ -91,7 +91,9 @@ class Icecast:
                          source.agent, source.protocol, source.description.content_type)  # fmt: skip
                 try:
                     await exchange.send_raw((CONTINUE if request.expects_continue else b"") + _WELCOME)
-                    reason = await Session(mount, source, exchange.body.receive, self._limits, metaint).run()
+                    reason = await Session(
+                        mount, source, exchange.body.receive, self._current.config.limits, metaint
+                    ).run()
                     source.gone = source.gone or reason
                 except (trio.BrokenResourceError, trio.TooSlowError):  # it was gone before it had our reply
                     source.gone = source.gone or Goodbye.RESET
@@ -121,7 +123,7 @@ class Icecast:
                 mount.release(there)
             else:
                 await trio.sleep(min(WATCH_SECONDS, DEAD_SECONDS - silent))
-        if self._registry.sources >= self._limits.max_sources:
+        if self._registry.sources >= self._current.config.limits.max_sources:
             raise ClientError(403, "too many sources connected")
         try:
             return self._registry.open(name)

@@ -11,7 +11,7 @@ from castd.mount.party import Goodbye
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from castd.config import Config
+    from castd.config import Current
     from castd.mount.mount import Clock
     from castd.mount.timeline import Title
 
@@ -36,8 +36,8 @@ class Registry:
         on_title: called with each title set at a mount opened from now on.
     """
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self.config = config
+    def __init__(self, current: Current, clock: Clock) -> None:
+        self._current = current
         self.clock = clock
         self.started = clock.wall()
         self.started_monotonic = clock.monotonic()
@@ -61,7 +61,7 @@ class Registry:
         """The mount of that name, made if there is none."""
         mount = self.mounts.get(name)
         if mount is None:
-            mount = self.mounts[name] = Mount(name, self.config.mount(name), self.clock, self.on_title)
+            mount = self.mounts[name] = Mount(name, self._current.config.mount(name), self.clock, self.on_title)
         return mount
 
     def reap(self) -> list[Mount]:

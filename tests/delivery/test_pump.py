@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from castd.config import Delivery, MountSettings
+from castd.config import Config, Current, MountSettings
 from castd.delivery.listener import Listener
 from castd.delivery.pump import SLICE, Pump
 from castd.mount.mount import Mount
@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, *chosen: MountSettings) -> None:
         self.time = HandClock()
         self.poller = FakePoller()
-        self.pump = Pump(Delivery(), self.poller)
+        self.pump = Pump(Current(Config()), self.poller)
         self.mounts = [Mount(f"/m{i}", each, self.time.clock) for i, each in enumerate(chosen or (settings(),))]
         self.encoders = [Encoder(mount) for mount in self.mounts]
         for mount, encoder in zip(self.mounts, self.encoders, strict=True):

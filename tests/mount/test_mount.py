@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from castd.config import Config
+from castd.config import Config, Current
 from castd.mount.mount import Mount
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
@@ -106,7 +106,7 @@ def test_ending_is_once_and_the_first_reason_stands() -> None:
 
 def test_reaping_waits_for_the_linger_time() -> None:
     time = HandClock()
-    registry = Registry(Config(), time.clock)
+    registry = Registry(Current(Config()), time.clock)
     here = registry.open("/live")
     assert registry.open("/live") is here
     with here.claim(source()):

@@ -10,8 +10,10 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -23,19 +25,22 @@ from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
 from castd.admin.pages import Pages
 from castd.admin.sessions import Sessions
+from castd.admin.settings import Settings
 from castd.admin.status import IcecastStatus
 from castd.config import Current
+from castd.control import ControlSocket
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
+from castd.errors import ConfigError
 from castd.front import FrontDoor
 from castd.http.routes import Need, Route, Router
 from castd.ingest.icecast import Icecast as Sources
-from castd.log_files import LogFile
 from castd.mount.mount import Clock
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
-from castd.stats.records import Records
+from castd.reload import Reloader
+from castd.stats.records import Records, log_file
 from castd.systemd import Notifier
 from castd.tls import Certificates
 
@@ -52,9 +57,13 @@ JANITOR_SECONDS = 1.0
 
 
 class Server:
-    """All parts of one server, not running yet."""
+    """All parts of one server, not running yet.
 
-    def __init__(self, config: Config, secrets: Secrets) -> None:
+    Args:
+        read: gives the configuration as it is written now, for reloads; without it they find `config` again.
+    """
+
+    def __init__(self, config: Config, secrets: Secrets, read: Callable[[], Config] | None = None) -> None:
         self.current = current = Current(config)
         self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
         self.manager = Notifier(os.environ)
@@ -62,10 +71,12 @@ class Server:
         self.registry.on_title = self.records.title
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
-        self.router = Router(self._routes())
         self.certificates = Certificates(config.certificates)
         self.gate = Gate(current, secrets)
+        self.reloader = Reloader(current, read or (lambda: config), self.manager)
+        self.router = Router(self._routes())
         self.front = FrontDoor(current, self.registry, self.router, self.gate, self.certificates, self.records)
+        self.reloader.parts = (self.gate, self.front, self.certificates, self.registry, self.records, ServerLog())
 
     @property
     def config(self) -> Config:
@@ -74,7 +85,7 @@ class Server:
 
     def _routes(self) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
-        pages, api = Pages(), Api(self.current, self.registry)
+        pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
         listeners = Listeners(self.current, self.registry, self.pump, self.records, elsewhere=Files(self.current).serve)
         sources, sessions = Sources(self.current, self.registry, self.records), Sessions(self.records)
@@ -96,6 +107,7 @@ class Server:
             Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
             Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
             Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
+            Route(("POST",), "/api/v1/admin/reload", Need.ADMIN, settings.reload, changes=True),
             Route(read, "/admin/stats", Need.ADMIN, status.xml),
             Route(read, "/admin/stats.xml", Need.ADMIN, status.xml),
             Route(read, "/admin/listclients", Need.ADMIN, admin.listclients),
@@ -120,7 +132,8 @@ class Server:
         listeners = await sockets.open_listeners(self.config.listen)
         try:
             privileges.become(privileges.account(self.config.server.user))
-            self._begin_log_file()
+            if self.config.logs.server:
+                ServerLog().prepare(self.config)()  # only now: the file must belong to the user we have become
             await self._serve(listeners, ready)
         finally:
             for each in listeners:
@@ -133,7 +146,10 @@ class Server:
         stop = trio.Event()
         async with trio.open_nursery() as services:
             await services.start(self.records.run)
-            await services.start(_watch_log_rotation, self.reopen_logs)
+            await services.start(self._watch_requests)
+            if self.config.server.state_dir:
+                control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
+                await services.start(control.run)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
             services.start_soon(self._tidy)
@@ -161,13 +177,6 @@ class Server:
         castd_log.reopen()
         log.info("log files opened anew")
 
-    def _begin_log_file(self) -> None:
-        """Only now, since the file must belong to the user we have become."""
-        logs = self.config.logs
-        if logs.server:
-            log.info("the log goes on in %s", logs.server)
-            castd_log.write_to(LogFile(Path(logs.server), logs.rotate_bytes, logs.rotate_keep, castd_log.warn_rarely))
-
     async def _drain(self) -> None:
         """Take no more from sources, give listeners what is left."""
         mounts = list(self.registry.mounts.values())
@@ -192,6 +201,19 @@ class Server:
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
 
+    async def _watch_requests(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """SIGUSR1 opens the log files anew; SIGHUP does, as with every daemon, and reloads the configuration."""
+        with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as signals:
+            task_status.started()
+            async for number in signals:
+                self.reopen_logs()
+                if number == signal.SIGHUP:
+                    with suppress(ConfigError):  # it is in the log, and there is nobody else to tell
+                        await self.reloader.reload("SIGHUP")
+
+    async def _reload_for_a_command(self, question: dict[str, Any]) -> dict[str, Any]:
+        return asdict(await self.reloader.reload(question["by"], trial=bool(question.get("trial"))))
+
     def _status(self) -> str:
         return f"{self.registry.sources} sources, {self.registry.listeners} listeners"
 
@@ -203,19 +225,23 @@ class Server:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-async def run(config: Config, secrets: Secrets, ready: Callable[[list[str]], None]) -> None:
-    """The server, from start to stop; see Server.run."""
-    await Server(config, secrets).run(ready)
+class ServerLog:
+    """The server's own log, where that is a file."""
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part."""
+
+        def commit() -> None:
+            if config.logs.server:
+                log.info("the log goes on in %s", config.logs.server)
+            castd_log.write_to(log_file(config.logs, config.logs.server))
+
+        return commit
 
 
-async def _watch_log_rotation(
-    reopen: Callable[[], None], task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    # SIGHUP too, as of every daemon: it must not end this one, and there is no configuration to reload yet
-    with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGHUP) as signals:
-        task_status.started()
-        async for _ in signals:
-            reopen()
+async def run(config: Config, secrets: Secrets, read: Callable[[], Config], ready: Callable[[list[str]], None]) -> None:
+    """The server, from start to stop; see Server and Server.run."""
+    await Server(config, secrets, read).run(ready)
 
 
 async def _watch_signals(

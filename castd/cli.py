@@ -1,8 +1,8 @@
-"""The command line: castd run, castd check, castd healthcheck, castd explain.
+"""The command line: castd run, castd check, castd reload, castd healthcheck, castd explain.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
 traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
-not know the id.
+not know the id, `reload` with 1 where no server answers.
 """
 
 from __future__ import annotations
@@ -77,10 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _healthcheck(path, arguments.url)
         elif arguments.command == "explain":
             code = _explain(arguments.id, load(path, os.environ))
+        elif arguments.command == "reload":
+            code = _reload(load(path, os.environ), trial=arguments.trial)
         elif arguments.command == "check":
             _say(_summary(path, load(path, os.environ)))
         else:
-            _run(load(path, os.environ))
+            _run(path)
     except* ConfigError as group:
         code = UNHEALTHY if arguments.command == "healthcheck" else UNUSABLE
         for error in _leaves(group):
@@ -122,19 +124,24 @@ def _parser() -> argparse.ArgumentParser:
     text = "ask the server on this machine whether it is alive; exit code 0 or 1"
     health = commands.add_parser("healthcheck", parents=[common], help=text, description=f"{text.capitalize()}.")
     health.add_argument("--url", help="where to ask; without it, the first [[listen]] address of the configuration")
+    text = "have the running server read its configuration again, or say why it cannot be used"
+    again = commands.add_parser("reload", parents=[common], help=text, description=f"{text.capitalize()}.")
+    again.add_argument("--trial", action="store_true", help="change nothing, only show what would")
     text = "say in a sentence why a listener or source left"
     past = commands.add_parser("explain", parents=[common], help=text, description=f"{text.capitalize()}.")
     past.add_argument("id", type=int, metavar="ID", help="its number in the log or the API")
     return parser
 
 
-def _run(config: Config) -> None:
+def _run(path: Path | None) -> None:
     # Here rather than above: they take half a second that `castd check` does not need.
     import trio
 
     from castd import app
     from castd.access import secrets
 
+    read = partial(load, path and path.absolute(), os.environ)
+    config = read()
     privileges.warn(config.server.user)
     _raise_descriptor_limit(config.limits.max_listeners)
     state_dir = Path(config.server.state_dir)
@@ -142,7 +149,7 @@ def _run(config: Config) -> None:
         privileges.own(state_dir, user)
     with privileges.acting_as(user):
         resolved = secrets.resolve(config.auth, state_dir)
-    trio.run(app.run, config, resolved, partial(_announce, config, resolved))
+    trio.run(app.run, config, resolved, read, partial(_announce, config, resolved))
 
 
 def _healthcheck(path: Path | None, url: str | None) -> int:
@@ -152,6 +159,29 @@ def _healthcheck(path: Path | None, url: str | None) -> int:
         print(f"castd: not healthy: {problem}", file=sys.stderr)
         return UNHEALTHY
     return OK
+
+
+def _reload(config: Config, *, trial: bool) -> int:
+    from castd.control import FILE_NAME, ask
+
+    folder = Path(config.server.state_dir)
+    try:
+        answer = ask(folder, {"do": "reload", "trial": trial})
+    except OSError as error:
+        print(f"castd: no server answers at {folder / FILE_NAME}: {error.strerror or error}", file=sys.stderr)
+        return UNKNOWN
+    if "error" in answer:
+        raise ConfigError(answer["error"])
+    _say(_changes("would change" if trial else "changed", answer["changed"]))
+    if answer["waiting"]:
+        _say(_changes("waits for a restart", answer["waiting"]))
+    return OK
+
+
+def _changes(heading: str, changes: list[dict[str, str]]) -> str:
+    width = max((len(each["key"]) for each in changes), default=0)
+    lines = [escape(f"  {each['key']:<{width}}  {each['before']} -> {each['after']}") for each in changes]
+    return "\n".join([f"{heading}:" if lines else f"{heading}: nothing", *lines, ""])
 
 
 def _explain(id: int, config: Config) -> int:

@@ -24,10 +24,10 @@ from castd.tls import HANDSHAKE, TlsStream
 from castd.wire.proxy_protocol import NotProxyProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from castd.access.authorise import Gate
-    from castd.config import Current, Listen
+    from castd.config import Config, Current, Listen
     from castd.http.connection import Exchange
     from castd.http.messages import Client, Response
     from castd.http.routes import Router
@@ -81,6 +81,15 @@ class FrontDoor:
         self.stopping = False
         self.unread: set[trio.SocketStream] = set()
         self.open: dict[trio.abc.Stream, str] = {}
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part."""
+        trusted = trust(config.proxies)
+
+        def commit() -> None:
+            self._trust = trusted
+
+        return commit
 
     async def accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
         """Accept for ever; whatever accept() raises, the next one is tried."""

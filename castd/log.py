@@ -65,11 +65,13 @@ def set_up(style: Format = "auto", level: str = "info", descriptor: int = STDERR
     logging.captureWarnings(True)
 
 
-def write_to(file: LogFile) -> None:
-    """Send the log to a file from now on; while that cannot be written, to the descriptor as before."""
+def write_to(file: LogFile | None) -> None:
+    """Send the log to a file from now on; while that cannot be written, or for None, to the descriptor as at first."""
     for handler in _handlers():
+        if handler.file is not None:
+            handler.file.reopen()  # the next has its name, or it is not written any more
         handler.file = file
-        if not isinstance(handler.formatter, Json):
+        if file is not None and not isinstance(handler.formatter, Json):
             handler.setFormatter(Plain())
 
 

@@ -121,10 +121,11 @@ class LineWriter:
     """Writes lines into a log file without making anybody wait.
 
     Attributes:
+        file: may be another at any time; for None nothing is written.
         batches: to be run by the owner.
     """
 
-    def __init__(self, file: LogFile) -> None:
+    def __init__(self, file: LogFile | None) -> None:
         self.file = file
         self.batches: Batches[str] = Batches(self._write, room=ROOM_LINES)
         self._unwritten = 0
@@ -136,8 +137,13 @@ class LineWriter:
 
     def put(self, line: str) -> None:
         """Have a line written, which has no line break."""
-        self.batches.put(line)
+        if self.file is not None:
+            self.batches.put(line)
 
     def _write(self, lines: list[str]) -> None:
-        if lines and not self.file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace")):
+        if (
+            lines
+            and self.file is not None
+            and not self.file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        ):
             self._unwritten += len(lines)

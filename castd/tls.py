@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from castd.config import Certificate
+    from castd.config import Certificate, Config
     from castd.sockets import PlainConnection
 
 RECORD_BYTES = 16_384
@@ -65,18 +65,28 @@ class Certificates:
         """For a new connection; it changes to another certificate by itself when the client names its host."""
         return self._loaded[0].context
 
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Load other certificates; see castd.reload.Part."""
+        loaded = [_load(each) for each in config.certificates]
+
+        def commit() -> None:
+            self._loaded = loaded
+            self._answer_by_name()
+
+        return commit
+
     def refresh(self) -> list[str]:
         """Read again what changed; a certificate that cannot be used now stays as it was.
 
         Returns:
             The files of the certificates that were replaced.
         """
-        replaced = []
-        for index, old in enumerate(self._loaded):
+        replaced, loaded = [], self._loaded  # it works in a thread, and a reload may bring other ones meanwhile
+        for index, old in enumerate(loaded):
             try:
                 if _state(old.config) == old.state:
                     continue
-                self._loaded[index] = _load(old.config)
+                loaded[index] = _load(old.config)
             except (OSError, ConfigError) as error:
                 warn_rarely(f"the certificate in use stays: {error}")
             else:

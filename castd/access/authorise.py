@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from castd.access.secrets import verify
+from castd.access.secrets import resolve, verify
 from castd.errors import ClientError
 from castd.http.routes import Need
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from castd.access.secrets import Secrets
-    from castd.config import Current
+    from castd.config import Config, Current
     from castd.http.messages import Request
     from castd.http.routes import Route
+
+log = logging.getLogger(__name__)
 
 CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8"'),)
 """Icecast's realm (capture C10). libshout's clients send no credentials until they have seen a challenge."""
@@ -27,6 +33,17 @@ class Gate:
     def __init__(self, current: Current, secrets: Secrets) -> None:
         self._current = current
         self._secrets = secrets
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """Find the secrets; see castd.reload.Part. One that was configured and is not any more may be a new one."""
+        secrets = resolve(config.auth, Path(config.server.state_dir)) if config.server.state_dir else self._secrets
+
+        def commit() -> None:
+            self._secrets = secrets
+            for name in sorted(secrets.generated):
+                log.warning("a new %s was made; it is in %s", name, Path(config.server.state_dir) / name)
+
+        return commit
 
     def authorise(self, route: Route, request: Request, mount: str) -> str:
         """Let a request pass or not.

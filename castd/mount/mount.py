@@ -113,6 +113,11 @@ class Mount:
         self._timed = True
         self._ring_limit = settings.ring_bytes
 
+    def reconfigure(self, settings: MountSettings) -> None:
+        """Go on with other settings. A ring that has more room than it may have now keeps it until the mount closes."""
+        self.settings = settings
+        self._ring_limit = max(settings.ring_bytes, self.ring.capacity)
+
     @property
     def source(self) -> Source | None:
         """The source that feeds the ring."""

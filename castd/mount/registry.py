@@ -11,7 +11,7 @@ from castd.mount.party import Goodbye
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from castd.config import Current
+    from castd.config import Config, Current
     from castd.mount.mount import Clock
     from castd.mount.timeline import Title
 
@@ -44,6 +44,15 @@ class Registry:
         self.totals = Totals()
         self.mounts: dict[str, Mount] = {}
         self.on_title: Callable[[Mount, Title], None] = lambda mount, title: None
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part."""
+
+        def commit() -> None:
+            for mount in self.mounts.values():
+                mount.reconfigure(config.mount(mount.name))
+
+        return commit
 
     @property
     def sources(self) -> int:

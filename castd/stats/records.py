@@ -23,7 +23,9 @@ from castd.stats.log_lines import access_line, playlist_line
 from castd.stats.visits import Pseudonyms, departure
 
 if TYPE_CHECKING:
-    from castd.config import Config
+    from collections.abc import Callable
+
+    from castd.config import Config, Logs
     from castd.http.messages import Request
     from castd.mount.mount import Clock, Mount
     from castd.mount.party import Listener, Source
@@ -50,12 +52,8 @@ class Records:
             if config.server.state_dir and config.sessions.keep_days
             else None
         )
-        self._access, self._playlist = (
-            LineWriter(LogFile(Path(path), config.logs.rotate_bytes, config.logs.rotate_keep, warn_rarely))
-            if path
-            else None
-            for path in (config.logs.access, config.logs.playlist)
-        )
+        self._access = LineWriter(log_file(config.logs, config.logs.access))
+        self._playlist = LineWriter(log_file(config.logs, config.logs.playlist))
         self._titles: WeakKeyDictionary[Mount, tuple[int, str]] = WeakKeyDictionary()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -67,8 +65,7 @@ class Records:
                 if self.history is not None:
                     nursery.start_soon(self.history.batches.run)
                 for writer in (self._access, self._playlist):
-                    if writer is not None:
-                        nursery.start_soon(writer.batches.run)
+                    nursery.start_soon(writer.batches.run)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -79,8 +76,20 @@ class Records:
     def reopen(self) -> None:
         """Open the log files anew, since somebody has moved them away."""
         for writer in (self._access, self._playlist):
-            if writer is not None:
+            if writer.file is not None:
                 writer.file.reopen()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part."""
+
+        def commit() -> None:
+            self._pseudonyms.style = config.sessions.addresses
+            self.recent = deque(self.recent, maxlen=config.sessions.recent)
+            self.reopen()
+            self._access.file = log_file(config.logs, config.logs.access)
+            self._playlist.file = log_file(config.logs, config.logs.playlist)
+
+        return commit
 
     def departed(self, mount: Mount, party: Listener | Source, since: Arrival, tcp: TcpState | None) -> None:
         """Record the visit of a listener or source that leaves now.
@@ -96,13 +105,13 @@ class Records:
 
     def answered(self, request: Request, user: str, status: int, sent_bytes: int, seconds: float) -> None:
         """Record a request when it is over, a listener's too; see log_lines.access_line."""
-        if self._access is not None:
+        if self._access.file is not None:
             self._access.put(access_line(request, user, status, sent_bytes, seconds, self._clock.wall()))
 
     def title(self, mount: Mount, title: Title) -> None:
         """Record a title; one that a source repeats is recorded once."""
         source_id = mount.source.id if mount.source else 0
-        if self._playlist is None or not title.text or self._titles.get(mount) == (source_id, title.text):
+        if self._playlist.file is None or not title.text or self._titles.get(mount) == (source_id, title.text):
             return
         self._titles[mount] = (source_id, title.text)
         self._playlist.put(playlist_line(mount.name, len(mount.listeners), title.text, title.wall))
@@ -126,3 +135,8 @@ class Records:
         rest = replace(wanted, limit=wanted.limit - len(found))
         ask = partial(select, self.history.path, rest, unknown_before=in_memory)  # unknown: not written yet
         return found + [visit for visit in await trio.to_thread.run_sync(ask) if visit.id not in ids]
+
+
+def log_file(logs: Logs, path: str) -> LogFile | None:
+    """The log file of a path; None for ""."""
+    return LogFile(Path(path), logs.rotate_bytes, logs.rotate_keep, warn_rarely) if path else None

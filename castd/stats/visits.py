@@ -131,20 +131,20 @@ class Pseudonyms:
     Hashed, one address has one pseudonym from midnight to midnight UTC. The key of a day is kept nowhere, so that
     nobody can tell afterwards whose it was; a restart begins with a new one.
 
-    Args:
+    Attributes:
         style: config sessions.addresses.
     """
 
     def __init__(self, style: Literal["hashed", "plain", "none"]) -> None:
-        self._style = style
+        self.style = style
         self._day = -1
         self._key = b""
 
     def of(self, address: str, wall: float) -> str:
         """What is recorded of an address at a wall time."""
-        if self._style == "plain" or not address:
+        if self.style == "plain" or not address:
             return address
-        if self._style == "none":
+        if self.style == "none":
             return ""
         day = int(wall // DAY_SECONDS)
         if day != self._day:

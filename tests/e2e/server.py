@@ -123,6 +123,10 @@ drain_seconds = 2
         return self
 
     @property
+    def pid(self) -> int:
+        return self._program.process.pid
+
+    @property
     def addresses(self) -> list[str]:
         """Where all its [[listen]] are, in their order."""
         return list(dict.fromkeys(re.findall(r"http://127\.0\.0\.1:\d+", self.log())))

@@ -23,6 +23,7 @@ from castd.access.authorise import Gate
 from castd.admin.api import Api
 from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
+from castd.admin.hooks import HookStates
 from castd.admin.pages import Pages
 from castd.admin.sessions import Sessions
 from castd.admin.settings import Settings
@@ -40,6 +41,9 @@ from castd.mount.mount import Clock
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
 from castd.reload import Reloader
+from castd.stats.announcer import Announcer
+from castd.stats.events import Events
+from castd.stats.hooks import Hooks
 from castd.stats.records import Records, log_file
 from castd.systemd import Notifier
 from castd.tls import Certificates
@@ -68,7 +72,9 @@ class Server:
         self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
         self.manager = Notifier(os.environ)
         self.records = Records(config, self.registry.clock)
-        self.registry.on_title = self.records.title
+        self.events = Events(self.registry.clock.wall)
+        self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
+        self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
         self.certificates = Certificates(config.certificates)
@@ -103,6 +109,7 @@ class Server:
             Route(read, "/api/v1/admin/stats", Need.ADMIN, api.stats),
             Route(read, "/api/v1/admin/sources", Need.ADMIN, api.sources),
             Route(read, "/api/v1/admin/listeners", Need.ADMIN, api.listeners),
+            Route(read, "/api/v1/admin/hooks", Need.ADMIN, HookStates(self.hooks).list),
             Route(read, "/api/v1/admin/sessions", Need.ADMIN, sessions.list),
             Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
             Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
@@ -150,6 +157,7 @@ class Server:
             if self.config.server.state_dir:
                 control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
                 await services.start(control.run)
+            services.start_soon(self.hooks.run)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
             services.start_soon(self._tidy)
@@ -169,6 +177,7 @@ class Server:
                 self.front.stopping = True
                 await self._drain()
                 connections.cancel_scope.cancel()
+            await self.hooks.finish()
             services.cancel_scope.cancel()
 
     def reopen_logs(self) -> None:

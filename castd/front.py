@@ -111,9 +111,11 @@ class FrontDoor:
             scheme = "http"
             self.unread.add(stream)
             sockets.end_vanished_peers(stream.socket, self._current.config.limits.peer_timeout_seconds)
-            if listen.proxy_protocol and not self._too_many(address):
+            busy = self._too_many(address)
+            if listen.proxy_protocol and not busy:
                 address, local, scheme = await self._announced(stream, address, local)
-            if self._too_many(address):
+                busy = self._too_many(address)
+            if busy:
                 self._warn(f"too many connections, {address} got 503")
                 self.unread.discard(stream)
                 await _turn_away(stream, _BUSY)
@@ -159,6 +161,7 @@ class FrontDoor:
             first = await stream.socket.recv(1, socket.MSG_PEEK)
         if first == HANDSHAKE:
             if self.handshaking >= self._current.config.tls.max_handshakes:
+                self._registry.observer.limit_reached("tls.max_handshakes", self._current.config.tls.max_handshakes)
                 raise trio.BrokenResourceError("too many handshakes at once")
             return True
         if first and listen.tls == "on":
@@ -206,7 +209,11 @@ class FrontDoor:
             log.warning("%s (%d times more since the last such line)", message, left_out)
 
     def _too_many(self, address: str) -> bool:
-        return len(self.unread) > self._current.config.limits.max_unread_heads or self._crowded(address)
+        most = self._current.config.limits.max_unread_heads
+        if len(self.unread) > most:
+            self._registry.observer.limit_reached("limits.max_unread_heads", most)
+            return True
+        return self._crowded(address)
 
     def _crowded(self, address: str) -> bool:
         """There are as many connections from an address as may be; a proxy's own are not counted."""
@@ -219,7 +226,10 @@ class FrontDoor:
             for mount in self._registry.mounts.values()
             for listener in mount.listeners.values()
         )
-        return here + listening >= most
+        if here + listening < most:
+            return False
+        self._registry.observer.limit_reached("limits.max_connections_per_address", most)
+        return True
 
     async def dispatch(self, exchange: Exchange) -> Response | None:
         """Find the route, ask the gate, call the handler.

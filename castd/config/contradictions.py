@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from castd.config.exposure import exposed
+from castd.config.hooks import unusable
 from castd.config.model import Config, Delivery, Logs
 from castd.config.problems import Problems, dotted
 from castd.config.schema import shown
@@ -66,6 +67,8 @@ def check(config: Config, source: object, problems: Problems) -> None:
     if any(not each.certificate for each in config.certificates) and "certificate" not in problems.failed:
         problems.add(source, "certificates.certificate: must name a PEM file")
     for line in exposed(config, source):
+        problems.add(source, line)
+    for line in unusable(config.hooks, problems.failed):
         problems.add(source, line)
     for line in _shared_logs(config.logs):
         problems.add(source, line)

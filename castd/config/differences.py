@@ -10,9 +10,9 @@ from castd.config.model import Config, MountSettings
 from castd.config.problems import dotted
 from castd.config.schema import keys, shown
 
-ONLY_AT_START = ("listen", "server.state_dir", "server.user", "sessions.keep_days")
-"""Keys, or whole sections, that take effect at a start only: sockets are bound, rights given up and files opened
-there."""
+ONLY_AT_START = ("listen", "server.state_dir", "server.user", "sessions.keep_days", "hooks")
+"""Keys, or whole sections, that take effect at a start only: sockets are bound, rights given up, and files and
+queues opened there."""
 
 NOT_SET = "not set"
 

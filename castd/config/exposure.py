@@ -35,3 +35,5 @@ def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
         yield f"the source_password_file of {mount}", values.get("source_password_file", "")
     for each in config.certificates:
         yield "a certificate's key", each.key or each.certificate
+    for hook in config.hooks:
+        yield "a hook's secret", hook.secret_file

@@ -23,6 +23,7 @@ from castd.config.model import (
     Config,
     Delivery,
     Files,
+    Hook,
     Limits,
     Listen,
     Logs,
@@ -52,11 +53,12 @@ VARIABLES = {
 }
 """Every variable there is, with its section and key."""
 
-FOREIGN_VARIABLE = re.compile(r"CASTD_((SERVICE_(HOST|PORT)|PORT)(_.*)?|NAME|ENV_.*)")
-"""What Kubernetes and Docker put into the environment of every neighbour of a service that is called "castd"."""
+FOREIGN_VARIABLE = re.compile(r"CASTD_((SERVICE_(HOST|PORT)|PORT)(_.*)?|NAME|ENV_.*|EVENT|MOUNT|TIME|FIELD_.*)")
+"""What Kubernetes and Docker put into the environment of every neighbour of a service that is called "castd", and castd
+itself into that of a hook's program, which may well call castd."""
 
 
-TABLE_SECTIONS = ("listen", "certificates", "mounts")
+TABLE_SECTIONS = ("listen", "certificates", "hooks", "mounts")
 """Sections that hold tables."""
 
 
@@ -68,12 +70,14 @@ class Layer:
         plain: values by key by section.
         listen: values by key of each address.
         certificates: values by key of each certificate.
+        hooks: values by key of each hook.
         mounts: values by key by normalised name, or "default".
     """
 
     plain: dict[str, dict[str, Any]] = field(default_factory=dict)
     listen: list[dict[str, Any]] = field(default_factory=list)
     certificates: list[dict[str, Any]] = field(default_factory=list)
+    hooks: list[dict[str, Any]] = field(default_factory=list)
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -112,6 +116,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         files=Files(**plain["files"]),
         sessions=Sessions(**plain["sessions"]),
         logs=Logs(**plain["logs"]),
+        hooks=tuple(Hook(**values) for values in file.hooks),
         delivery=Delivery(**plain["delivery"]),
         mounts=mounts,
     )
@@ -139,6 +144,8 @@ def _read_file(path: Path, problems: Problems) -> Layer:
             layer.listen = _read_listen(value, reader)
         elif name == "certificates":
             layer.certificates = _read_tables(name, Certificate, value, reader)
+        elif name == "hooks":
+            layer.hooks = _read_tables(name, Hook, value, reader)
         elif name == "mounts":
             if _is_table(name, value, path, problems):
                 layer.mounts = _read_mounts(value, reader)
@@ -245,6 +252,7 @@ def _holds_secret(layer: Layer) -> bool:
         for kind, values in [
             (Auth, layer.plain.get("auth", {})),
             *((MountSettings, own) for own in layer.mounts.values()),
+            *((Hook, each) for each in layer.hooks),
         ]
         for key in keys(kind).values()
         if key.secret

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from castd.config.rules import (
     ACCOUNT,
     ADDRESS,
+    ARGUMENT,
+    EVENTS,
     FIELD,
     HOST,
     MOUNT_USER,
@@ -22,6 +24,7 @@ from castd.config.rules import (
     SECRET,
     TEXT,
     USER,
+    WEB_URL,
     between,
 )
 
@@ -207,6 +210,31 @@ class Logs:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """[[hooks]]: whom to tell what happens.
+
+    Attributes:
+        events: names and patterns of those it wants.
+        url: a web service to tell; "" if there is a program.
+        secret: signs what is sent there; "" means no signature.
+        secret_file: where load() read it; "" if it did not.
+        program: absolute path of a program to run; "" if there is a URL.
+        args: its arguments.
+        timeout_seconds: for the service to answer, and for the program to end.
+        batch_seconds: events of listeners are gathered for so long; 0 means not at all.
+    """
+
+    events: tuple[Annotated[str, EVENTS], ...] = ()
+    url: Annotated[str, WEB_URL] = ""
+    secret: Annotated[str, SECRET] = field(default="", repr=False)
+    secret_file: Annotated[str, PATH] = ""
+    program: Annotated[str, PATH] = ""
+    args: tuple[Annotated[str, ARGUMENT], ...] = ()
+    timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 10.0
+    batch_seconds: Annotated[float, between(0, 3600, "seconds")] = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What [delivery] sets for every mount and a mount may set for itself.
 
@@ -291,6 +319,7 @@ class Config:
     files: Files = Files()
     sessions: Sessions = Sessions()
     logs: Logs = Logs()
+    hooks: tuple[Hook, ...] = ()
     delivery: Delivery = Delivery()
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 

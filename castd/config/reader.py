@@ -15,6 +15,7 @@ from castd.config.model import (
     Certificate,
     Delivery,
     Files,
+    Hook,
     Limits,
     Listen,
     Logs,
@@ -44,6 +45,7 @@ PLAIN_SECTIONS: Mapping[str, type] = {
 HOME_OF_KEY = {
     key: f"[{section}]"
     for section, kind in {
+        "[hooks]": Hook,
         'mounts."/name"': MountSettings,
         "[listen]": Listen,
         "[certificates]": Certificate,

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
+
+from castd.config.events import EVENT_NAMES, matching
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 """A host name or an IPv4 address, told apart later by the resolver."""
@@ -122,3 +125,24 @@ SECRET = Rule(
 )
 
 PATH = Rule("a path of at most 4,096 characters", lambda text: len(text) <= 4096 and "\0" not in text)
+
+
+def _web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    # A password in a URL would be shown in logs; other characters would end the request's line or need an encoding.
+    plain = text.isascii() and text.isprintable() and " " not in text and "@" not in parts.netloc
+    return plain and port != 0 and parts.scheme in ("http", "https") and bool(parts.hostname) and len(text) <= 2000
+
+
+WEB_URL = Rule(
+    'a URL in ASCII such as "https://example.org/castd", without a user, or "" for none',
+    lambda text: text == "" or _web_url(text),
+)
+
+EVENTS = Rule(f'one of {", ".join(EVENT_NAMES)}, or a pattern such as "source.*"', lambda text: bool(matching([text])))
+
+ARGUMENT = Rule("text of at most 4,096 characters", lambda text: len(text) <= 4096 and "\0" not in text)

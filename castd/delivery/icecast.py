@@ -106,8 +106,10 @@ class Icecast:
     def _refuse_if_full(self, mount: Mount) -> None:
         mount_limit = mount.settings.max_listeners
         if mount_limit and len(mount.listeners) >= mount_limit:
+            self._registry.observer.limit_reached("mounts.max_listeners", mount_limit, mount.name)
             raise ClientError(403, "max listeners reached", (("Retry-After", "30"),))
         if self._registry.listeners >= self._current.config.limits.max_listeners:
+            self._registry.observer.limit_reached("limits.max_listeners", self._current.config.limits.max_listeners)
             raise ClientError(403, "the server's listener limit is reached", (("Retry-After", "30"),))
 
     def _hand_over(self, exchange: Exchange, mount: Mount) -> None:

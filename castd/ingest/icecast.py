@@ -124,6 +124,7 @@ class Icecast:
             else:
                 await trio.sleep(min(WATCH_SECONDS, DEAD_SECONDS - silent))
         if self._registry.sources >= self._current.config.limits.max_sources:
+            self._registry.observer.limit_reached("limits.max_sources", self._current.config.limits.max_sources)
             raise ClientError(403, "too many sources connected")
         try:
             return self._registry.open(name)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
 from castd.mount.ring import Ring
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
@@ -81,7 +82,7 @@ class Mount:
         listener_peak: most listeners at one time.
         slow_listeners: how many fell behind, were moved forward or let go.
         bytes_received: from all sources.
-        on_title: called with the mount and each title that is set.
+        observer: is told what happens here.
     """
 
     def __init__(
@@ -89,12 +90,12 @@ class Mount:
         name: str,
         settings: MountSettings,
         clock: Clock,
-        on_title: Callable[[Mount, Title], None] = lambda mount, title: None,
+        observer: Observer = Observer(),  # noqa: B008 - it has no state
     ) -> None:
         self.name = name
         self.settings = settings
         self.clock = clock
-        self.on_title = on_title
+        self.observer = observer
         self.ring = Ring(min(FIRST_RING_BYTES, settings.ring_bytes))
         self.timeline = Timeline()
         self.sources: list[Source] = []
@@ -144,6 +145,7 @@ class Mount:
         self.sources.sort(key=lambda each: -each.priority)
         if self.source is not feeder:
             self._begin(source)
+        self.observer.source_connected(self, source)
         try:
             yield
         finally:
@@ -160,6 +162,7 @@ class Mount:
             self._splice()
         elif self.source is not feeder and self.source is not None:
             self._begin(self.source)
+        self.observer.source_ended(self, source)
 
     def _begin(self, source: Source) -> None:
         self.description = source.description
@@ -287,7 +290,7 @@ class Mount:
         time = self.timeline.end if position is None else self.timeline.time_at(at)
         mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
         self.timeline.add_title(mark)
-        self.on_title(self, mark)
+        self.observer.title_set(self, mark)
         return mark
 
     def lag_seconds(self, position: int) -> float:
@@ -300,11 +303,13 @@ class Mount:
         """Count `listener` in."""
         self.listeners[listener.id] = listener
         self.listener_peak = max(self.listener_peak, len(self.listeners))
+        self.observer.listener_connected(self, listener)
 
     def leave(self, listener: Listener) -> None:
         """Count `listener` out. Twice does no harm."""
         if self.listeners.pop(listener.id, None) is not None:
             self._bytes_sent_to_departed += listener.bytes_sent
+            self.observer.listener_ended(self, listener)
 
     def close(self, reason: Goodbye) -> None:
         """End everybody here and free the ring; the mount is not used again. Who can take what is left gets it."""
@@ -318,3 +323,4 @@ class Mount:
         if self.outlet is not None:
             self.outlet.close()
         self.ring.close()
+        self.observer.mount_closed(self, reason)

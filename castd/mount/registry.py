@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from castd.mount.mount import Mount
+from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from castd.config import Config, Current
     from castd.mount.mount import Clock
-    from castd.mount.timeline import Title
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class Registry:
         totals: of all that came and went.
         clock: of all mounts.
         started: wall time at which the server began.
-        on_title: called with each title set at a mount opened from now on.
+        observer: is told what happens, at mounts opened from now on, and of limits that turned somebody away.
     """
 
     def __init__(self, current: Current, clock: Clock) -> None:
@@ -43,7 +43,7 @@ class Registry:
         self.started_monotonic = clock.monotonic()
         self.totals = Totals()
         self.mounts: dict[str, Mount] = {}
-        self.on_title: Callable[[Mount, Title], None] = lambda mount, title: None
+        self.observer = Observer()
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See castd.reload.Part."""
@@ -70,7 +70,8 @@ class Registry:
         """The mount of that name, made if there is none."""
         mount = self.mounts.get(name)
         if mount is None:
-            mount = self.mounts[name] = Mount(name, self._current.config.mount(name), self.clock, self.on_title)
+            mount = self.mounts[name] = Mount(name, self._current.config.mount(name), self.clock, self.observer)
+            self.observer.mount_opened(mount)
         return mount
 
     def reap(self) -> list[Mount]:

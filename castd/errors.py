@@ -31,5 +31,12 @@ class ClientError(CastdError):
         self.headers = headers
 
 
+class IncompleteBody(ClientError):
+    """The client hung up before the end its body had announced: what an encoder does that is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "the body ended before it was complete")
+
+
 class FramingError(CastdError):
     """The encoder's stream breaks a bound its format sets; the source is dropped with this message."""

@@ -18,7 +18,7 @@ import h11
 import trio
 
 from castd import __version__
-from castd.errors import ClientError
+from castd.errors import ClientError, IncompleteBody
 from castd.http.messages import Client, Request, Response, decode_text, parse_query, phrase
 from castd.wire.icecast_head import HeadLimits, split_head
 
@@ -147,7 +147,8 @@ class Body:
         """The next bytes, b"" at the end.
 
         Raises:
-            ClientError: 400: broken chunked coding, or less than announced.
+            IncompleteBody: the client finished its side before the length or the last chunk it had announced.
+            ClientError: 400: broken chunked coding.
             trio.BrokenResourceError: the client reset the connection.
         """
         if self._parser is None:
@@ -157,7 +158,10 @@ class Body:
             return bytes(await self._stream.receive_some(READ_BYTES))
         try:
             while (event := self._parser.next_event()) is h11.NEED_DATA:
-                self._parser.receive_data(bytes(await self._stream.receive_some(READ_BYTES)))
+                data = bytes(await self._stream.receive_some(READ_BYTES))
+                if not data:
+                    raise IncompleteBody
+                self._parser.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise ClientError(400, f"broken body: {_without_data(error)}") from None
         return bytes(event.data) if isinstance(event, h11.Data) else b""

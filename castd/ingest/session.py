@@ -5,12 +5,13 @@ Reads the encoder's bytes, has them framed, appends the frames to the mount and 
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import TYPE_CHECKING
 
 import trio
 
-from castd.errors import ClientError, FramingError
+from castd.errors import ClientError, FramingError, IncompleteBody
 from castd.ingest.sniff import Sniffer
 from castd.mount.party import Goodbye
 from castd.wire import tags
@@ -47,8 +48,9 @@ class Session:
 
     Args:
         mount: claimed by `source` for as long as `run` runs.
-        receive: the next bytes of the encoder's stream, b"" at its end; raises ClientError on broken framing of the
-            transport and trio.BrokenResourceError on a reset.
+        receive: the next bytes of the encoder's stream, b"" at its end; raises IncompleteBody where the encoder hung up
+            before the end it had announced, ClientError on broken framing of the transport and trio.BrokenResourceError
+            on a reset, or when the kernel gave the encoder's machine up.
         metaint: bytes between the ICY blocks the source itself sends, 0 if it sends none.
     """
 
@@ -91,8 +93,10 @@ class Session:
                 data = await self._next()
             except trio.TooSlowError:
                 return Goodbye.SILENT
-            except trio.BrokenResourceError:
-                return Goodbye.RESET
+            except trio.BrokenResourceError as error:
+                return Goodbye.VANISHED if _timed_out(error) else Goodbye.RESET
+            except IncompleteBody:
+                return Goodbye.LEFT
             except ClientError as error:
                 log.warning("source of %s: %s", self._mount.name, error)
                 return Goodbye.BROKEN
@@ -182,3 +186,9 @@ class Session:
             await self._recognise(self._sniffer.finish())
         if self._framer is not None:
             await self._append(self._framer.finish())
+
+
+def _timed_out(error: trio.BrokenResourceError) -> bool:
+    """The kernel had no answer from the encoder's machine; see castd.sockets.end_vanished_peers."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)

@@ -183,12 +183,13 @@ async def test_broken_fields_are_refused(fields: bytes, autojump_clock: trio.tes
         (b"Content-Length: 0\r\n", b"audio to the end", b"audio to the end", "finished"),
         (b"Content-Length: 5\r\n", b"audioGET / HTTP/1.1\r\n", b"audio", "finished"),
         (b"Transfer-Encoding: chunked\r\n", b"3\r\naud\r\n2;x=y\r\nio\r\n0\r\n\r\nmore", b"audio", "finished"),
-        (b"Content-Length: 50\r\n", b"audio", b"audio", "400 broken body"),
-        (b"Transfer-Encoding: chunked\r\n", b"5\r\naudio\r\n5\r\nau", b"audioau", "400 broken body"),
+        (b"Content-Length: 50\r\n", b"audio", b"audio", "400 the body ended"),
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\naudio\r\n5\r\nau", b"audioau", "400 the body ended"),
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\naudio\r\n", b"audio", "400 the body ended"),
         (b"Transfer-Encoding: chunked\r\n", b"5\r\naudioXX", b"audio", "400 broken body"),
         (b"Transfer-Encoding: chunked\r\n", b"5\r\naudio\r\nsecret\r\n", b"audio", "400 broken body"),
-        (b"Transfer-Encoding: chunked\r\n", b"5\naudio\n", b"", "400 broken body"),
-        (b"Transfer-Encoding: chunked\r\n", b"F" * 40, b"", "400 broken body"),
+        (b"Transfer-Encoding: chunked\r\n", b"5\naudio\r\n", b"", "400 broken body"),
+        (b"Transfer-Encoding: chunked\r\n", b"F" * 40 + b"\r\n", b"", "400 broken body"),
     ],
 )
 async def test_bodies(

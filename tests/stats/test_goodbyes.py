@@ -231,6 +231,15 @@ async def test_a_source_breaks_off() -> None:
         assert visit.kind == "source"
 
 
+async def test_a_source_hangs_up_in_the_middle_of_a_chunk() -> None:
+    async with serving(config()) as castd:
+        encoder = await castd.encoder("/live", {"Transfer-Encoding": "chunked"})
+        await encoder.send(b"FFFF\r\n" + bytes(100))
+        await encoder.close()
+        visit = await ended(castd, Goodbye.LEFT)
+        assert visit.kind == "source"
+
+
 async def test_a_source_is_kicked() -> None:
     async with serving(config()) as castd:
         encoder = await castd.encoder("/live")

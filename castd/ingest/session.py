@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from castd.mount.mount import Mount
     from castd.mount.party import Source
     from castd.wire.framer import Framer, Run
+    from castd.wire.icy import Fields
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ SECOND_LOOK_SECONDS = 0.05
 
 INFO_BYTES = 16 * 1024
 """Bytes of frames gathered for the stream's information; a large MP3 frame is 1,441 bytes, mutagen wants several."""
+
+TURN_BYTES = 8 * 1024
+"""Bytes parsed between two checkpoints. What is made to be hard to parse, such as 0xFF for MP3, takes the framers 1 ms
+a KiB (measured); audio takes them a hundredth of that."""
 
 _tag_threads = trio.CapacityLimiter(2)
 """mutagen works in threads, two at most: hostile tags have held it for 0.13 s."""
@@ -67,10 +72,11 @@ class Session:
         self._receive = receive
         self._timeout = limits.source_timeout_seconds
         self._demuxer = IcyDemuxer(metaint) if metaint else None
+        self._told: Fields | None = None
         self._sniffer = Sniffer(source.description.content_type)
         self._framer: Framer | None = None
         self._last_frame = source.connected
-        self._sample: bytearray | None = bytearray()
+        self._sample: bytearray | None = bytearray()  # of frames, until there are enough to read
 
     async def run(self) -> Goodbye:
         """Read until the source ends, in whatever way.
@@ -122,13 +128,25 @@ class Session:
             return await self._receive()
 
     async def _feed(self, data: bytes) -> None:
+        for at in range(0, len(data), TURN_BYTES):
+            if at:
+                await trio.lowlevel.checkpoint()
+            await self._take_apart(data[at : at + TURN_BYTES])
+
+    async def _take_apart(self, data: bytes) -> None:
         for event in self._demuxer.feed(data) if self._demuxer else (data,):
             if isinstance(event, InlineTitle):
-                self._mount.set_title(one_line(event.fields.title), url=one_line(event.fields.url))
+                self._set_title(event.fields)
             elif self._framer is not None:
                 await self._append(self._framer.feed(event))
             else:
                 await self._recognise(self._sniffer.feed(event))
+
+    def _set_title(self, fields: Fields) -> None:
+        """Of a block in the stream; some servers repeat the title in each, which is no news."""
+        if fields != self._told:
+            self._told = fields
+            self._mount.set_title(one_line(fields.title), url=one_line(fields.url))
 
     async def _recognise(self, verdict: Recognised | None) -> None:
         if verdict is None:
@@ -168,16 +186,21 @@ class Session:
             )
 
     async def _read_info(self, runs: list[Run]) -> None:
-        """Find out once what the stream is: codec, bitrate, sample rate, channels."""
-        if self._sample is None or self._framer is None:
-            return
-        for run in runs:
-            self._sample += run.data
-        if len(self._sample) < INFO_BYTES and not any(run.head for run in runs):
-            return
-        sample, self._sample = bytes(self._sample), None
-        codec = getattr(self._framer, "codec", "")
-        info = await trio.to_thread.run_sync(tags.stream_info, codec, sample, limiter=_tag_threads)
+        """Find out what the stream is: codec, bitrate, sample rate, channels. Headers tell it anew with each link of an
+        Ogg stream; of other formats the first frames tell it once."""
+        heads = [run.head for run in runs if run.head]
+        if heads:
+            self._sample = None
+            await self._set_info(heads[-1].codec, heads[-1].data)
+        elif self._sample is not None and self._framer is not None:
+            for run in runs:
+                self._sample += run.data
+            if len(self._sample) >= INFO_BYTES:
+                sample, self._sample = bytes(self._sample), None
+                await self._set_info(getattr(self._framer, "codec", ""), sample)
+
+    async def _set_info(self, codec: str, start: bytes) -> None:
+        info = await trio.to_thread.run_sync(tags.stream_info, codec, start, limiter=_tag_threads)
         if self._mount.source is self._source:
             self._mount.info = info
 

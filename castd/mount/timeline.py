@@ -60,6 +60,10 @@ class Title(NamedTuple):
     url: str = ""
 
 
+TITLES = 1000
+"""Titles kept while their audio is: those of two days of songs. A source that sends one with every few bytes shall not
+fill the memory with them."""
+
 PAST_TITLES = 10
 """Titles kept after their audio is gone, for those who heard them."""
 
@@ -103,12 +107,13 @@ class Timeline:
         self._entries.append(EntryMark(*splice))
 
     def add_title(self, title: Title) -> None:
-        """Insert a title; of two at one position the later call wins."""
+        """Insert a title; of two at one position the later call wins, of more than TITLES the newest stay."""
         at = bisect_left(self._titles, title.position, key=_position)
         if at < len(self._titles) and self._titles[at].position == title.position:
             self._titles[at] = title
         else:
             insort(self._titles, title, key=_position)
+            self._forget_titles(len(self._titles) - TITLES)
         self.title = self._titles[-1]
 
     def head_at(self, position: int) -> Head | None:
@@ -178,11 +183,16 @@ class Timeline:
     def forget(self, tail: int) -> None:
         """Drop what lies before `tail`; of heads, splices and titles the one in force there stays."""
         del self._entries[: bisect_left(self._entries, tail, key=_position)]
-        titles_over = max(0, bisect_right(self._titles, tail, key=_position) - 1)
-        self._past_titles.extend(self._titles[:titles_over])
-        self._titles_forgotten += titles_over
-        for marks in (self._heads, self._splices, self._titles):
+        self._forget_titles(bisect_right(self._titles, tail, key=_position) - 1)
+        for marks in (self._heads, self._splices):
             del marks[: max(0, bisect_right(marks, tail, key=_position) - 1)]
+
+    def _forget_titles(self, count: int) -> None:
+        """The oldest ones; none if `count` is less than one."""
+        over = self._titles[: max(0, count)]
+        self._past_titles.extend(over)
+        self._titles_forgotten += len(over)
+        del self._titles[: len(over)]
 
 
 def _in_force(marks: list[_Mark], position: int) -> _Mark | None:

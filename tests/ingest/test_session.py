@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from castd.config import Limits
-from castd.ingest.session import NO_AUDIO_TIMES, SECOND_LOOK_SECONDS, Session
+from castd.http.connection import READ_BYTES
+from castd.ingest.session import NO_AUDIO_TIMES, SECOND_LOOK_SECONDS, TURN_BYTES, Session
 from castd.ingest.sniff import PATIENCE_BYTES, Sniffer
 from castd.mount.party import Goodbye
 from castd.wire import icy
@@ -200,6 +201,70 @@ async def test_titles_in_the_stream_are_taken_out(step: int, autojump_clock: Moc
         assert castd.ring("/live") == frames(0, 19)
         assert castd.title("/live") == "T\N{LATIN SMALL LETTER Y WITH DIAERESIS}o"
         assert [text for _, text, _ in titles][-1] == "T\N{LATIN SMALL LETTER Y WITH DIAERESIS}o"
+
+
+async def test_a_title_repeated_in_each_block_is_set_once(autojump_clock: MockClock) -> None:
+    sent = b"".join(frames(at, at + 1) + icy.block("One" if at < 10 else "Two") for at in range(20))
+    async with bench() as castd, await castd.encoder("/live", {"icy-metaint": str(FRAME_BYTES)}) as encoder:
+        await encoder.send(sent[: len(sent) // 4])
+        await trio.testing.wait_all_tasks_blocked()
+        castd.mount("/live").set_title("By hand")
+        await encoder.send(sent[len(sent) // 4 : len(sent) // 3])
+        await trio.testing.wait_all_tasks_blocked()
+        assert castd.title("/live") == "By hand"
+        await encoder.send(sent[len(sent) // 3 :])
+        await trio.testing.wait_all_tasks_blocked()
+        timeline = castd.mount("/live").timeline
+        assert castd.title("/live") == "Two"
+        assert timeline.titles_up_to(castd.mount("/live").ring.head) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [({}, b"\xff" * READ_BYTES), ({"icy-metaint": "256"}, (bytes(256) + icy.block("x" * 4000)) * 15)],
+)
+async def test_one_read_is_taken_apart_in_turns(
+    fields: dict[str, str], sent: bytes, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is hard to parse keeps nobody else waiting for more than TURN_BYTES of it."""
+    taken = [0]  # bytes between two turns of others
+    whole = Session._take_apart
+
+    async def watched(self: Session, data: bytes) -> None:
+        taken[-1] += len(data)
+        await whole(self, data)
+
+    async def others() -> None:
+        while sum(taken) < len(sent):
+            taken.append(0)
+            await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(Session, "_take_apart", watched)
+    async with bench() as castd, await castd.encoder("/live", fields) as encoder, trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await encoder.send(sent)
+    assert sum(taken) == len(sent)
+    # one turn may end and the next begin between two of theirs
+    assert max(taken) <= 2 * TURN_BYTES < len(sent)
+
+
+async def test_the_figures_shown_are_those_of_the_link_that_plays() -> None:
+    async with serving() as castd, await castd.encoder("/live", {"Content-Type": "audio/ogg"}) as encoder:
+        for name, codec, rate in (
+            ("opus.opus", "opus", 48_000),
+            ("vorbis.ogg", "vorbis", 44_100),
+            ("flac.oga", "flac", 16_000),
+        ):
+            await encoder.send(recording(name))
+
+            def shown(codec: str = codec) -> bool:
+                info = castd.mount("/live").info
+                return info is not None and info.codec == codec
+
+            await until(shown)
+            info = castd.mount("/live").info
+            assert info is not None
+            assert info.sample_rate == rate
 
 
 async def test_titles_of_ogg_links_come_with_their_audio() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from castd.mount.timeline import EntryMark, Splice, Timeline, Title
+from castd.mount.timeline import PAST_TITLES, TITLES, EntryMark, Splice, Timeline, Title
 from castd.wire.framer import Head
 
 
@@ -97,3 +97,18 @@ def test_times_and_positions() -> None:
     assert (following := marks.next_entry(5001)) is not None
     assert following.position == 5100
     assert marks.next_entry(9901) is None
+
+
+def test_of_too_many_titles_the_newest_stay() -> None:
+    marks = timeline(entries=10)
+    for number in range(TITLES + PAST_TITLES + 500):
+        marks.add_title(title(number, f"Song {number}"))
+    newest = TITLES + PAST_TITLES + 499
+    assert marks.title is not None
+    assert marks.title.text == f"Song {newest}"
+    assert marks.titles_up_to(newest) == newest + 1, "those forgotten are counted"
+    heard = marks.titles_heard(0, newest + 1)
+    assert [heard[0].text, heard[-1].text] == ["Song 500", f"Song {newest}"]
+    assert len(heard) == TITLES + PAST_TITLES
+    marks.forget(newest)
+    assert marks.titles_heard(newest, newest + 1)[-1].text == f"Song {newest}"

@@ -19,8 +19,11 @@ import trio
 
 from castd import log as castd_log
 from castd import privileges, sockets
+from castd.access.admission import Admission
 from castd.access.authorise import Gate
+from castd.access.bans import Bans
 from castd.admin.api import Api
+from castd.admin.bans import BanDesk, LimitDesk
 from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
 from castd.admin.hooks import HookStates
@@ -79,10 +82,18 @@ class Server:
         self.pump = Pump(current, self.poller)
         self.certificates = Certificates(config.certificates)
         self.gate = Gate(current, secrets)
+        self.bans = Bans(config, self.registry.clock.wall)
+        self.admission = Admission(
+            current, self.bans, lambda what, most: self.registry.observer.limit_reached(what, most)
+        )
         self.reloader = Reloader(current, read or (lambda: config), self.manager)
         self.router = Router(self._routes())
-        self.front = FrontDoor(current, self.registry, self.router, self.gate, self.certificates, self.records)
-        self.reloader.parts = (self.gate, self.front, self.certificates, self.registry, self.records, ServerLog())
+        self.front = FrontDoor(
+            current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
+        )
+        self.reloader.parts = (
+            self.gate, self.admission, self.bans, self.certificates, self.registry, self.records, ServerLog(),
+        )  # fmt: skip
 
     @property
     def config(self) -> Config:
@@ -93,7 +104,10 @@ class Server:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
-        listeners = Listeners(self.current, self.registry, self.pump, self.records, elsewhere=Files(self.current).serve)
+        listeners = Listeners(
+            self.current, self.registry, self.pump, self.records, self.admission.audience, Files(self.current).serve
+        )
+        bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
         sources, sessions = Sources(self.current, self.registry, self.records), Sessions(self.records)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
@@ -109,6 +123,10 @@ class Server:
             Route(read, "/api/v1/admin/stats", Need.ADMIN, api.stats),
             Route(read, "/api/v1/admin/sources", Need.ADMIN, api.sources),
             Route(read, "/api/v1/admin/listeners", Need.ADMIN, api.listeners),
+            Route(read, "/api/v1/admin/bans", Need.ADMIN, bans.list),
+            Route(("POST",), "/api/v1/admin/bans", Need.ADMIN, bans.add, changes=True),
+            Route(("DELETE",), "/api/v1/admin/bans/{id}", Need.ADMIN, bans.remove, changes=True),
+            Route(read, "/api/v1/admin/limits", Need.ADMIN, limits.list),
             Route(read, "/api/v1/admin/hooks", Need.ADMIN, HookStates(self.hooks).list),
             Route(read, "/api/v1/admin/sessions", Need.ADMIN, sessions.list),
             Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
@@ -207,6 +225,10 @@ class Server:
             await trio.sleep(JANITOR_SECONDS)
             for file in await trio.to_thread.run_sync(self.certificates.refresh):
                 log.info("the certificate %s changed and is used from now on", file)
+            if await trio.to_thread.run_sync(self.bans.refresh):
+                log.info("the lists of bans changed and are used from now on")
+            self.bans.forget_expired()
+            self.pump.end_overdue(self.registry.clock.monotonic())
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
 

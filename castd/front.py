@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd import sockets
-from castd.access.address import address_text, derive, trust
+from castd.access.address import address_text, derive
+from castd.access.admission import FULL
+from castd.access.bans import refuse_unlisted
 from castd.access.proxied import receive_header
 from castd.errors import ClientError
 from castd.http.connection import Connection
-from castd.http.routes import Call
+from castd.http.routes import Call, Need
 from castd.log import Repeats
 from castd.tls import HANDSHAKE, TlsStream
 from castd.wire.proxy_protocol import NotProxyProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from castd.access.admission import Admission
     from castd.access.authorise import Gate
-    from castd.config import Config, Current, Listen
+    from castd.access.bans import Bans
+    from castd.config import Current, Listen
     from castd.http.connection import Exchange
     from castd.http.messages import Client, Response
     from castd.http.routes import Router
@@ -46,18 +50,14 @@ REPEAT_SECONDS = 10.0
 """One line in so long about each kind of trouble at the door."""
 
 _TLS_ONLY = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nthis port speaks TLS: use https\r\n"
-_BUSY = b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\r\ntoo many connections\r\n"
 
 
 class FrontDoor:
     """Everything between a listening socket and a handler.
 
     Attributes:
-        unread: addresses of connections whose first request head is not complete yet, by their task.
         handshaking: TLS handshakes going on.
         stopping: no request is taken any more.
-        open: addresses of all connections that have a task; those of listeners have none any more. A proxy's has that
-            of the client whose request came last.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class FrontDoor:
         registry: Registry,
         router: Router,
         gate: Gate,
+        admission: Admission,
+        bans: Bans,
         certificates: Certificates,
         records: Records,
     ) -> None:
@@ -73,23 +75,13 @@ class FrontDoor:
         self._registry = registry
         self._router = router
         self._gate = gate
+        self._admission = admission
+        self._bans = bans
         self._certificates = certificates
         self._records = records
-        self._trust = trust(current.config.proxies)
         self._repeats = Repeats(REPEAT_SECONDS)
         self.handshaking = 0
         self.stopping = False
-        self.unread: set[trio.SocketStream] = set()
-        self.open: dict[trio.abc.Stream, str] = {}
-
-    def prepare(self, config: Config) -> Callable[[], None]:
-        """See castd.reload.Part."""
-        trusted = trust(config.proxies)
-
-        def commit() -> None:
-            self._trust = trusted
-
-        return commit
 
     async def accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
         """Accept for ever; whatever accept() raises, the next one is tried."""
@@ -104,37 +96,51 @@ class FrontDoor:
             connections.start_soon(self._edge, stream, bound.listen)
 
     async def _edge(self, stream: trio.SocketStream, listen: Listen) -> None:
-        """One connection, start to end; nothing but cancellation leaves here."""
+        """One connection, start to end; nothing but the server's own cancellation leaves here."""
+        with trio.CancelScope() as scope:
+            await self._serve(stream, listen, scope)
+
+    async def _serve(self, stream: trio.SocketStream, listen: Listen, scope: trio.CancelScope) -> None:
+        """One connection; cancelling `scope` turns it away while it waits for a request."""
         secured: TlsStream | None = None
+        admission = self._admission
         try:
             address, local = _names(stream)
             scheme = "http"
-            self.unread.add(stream)
             sockets.end_vanished_peers(stream.socket, self._current.config.limits.peer_timeout_seconds)
-            busy = self._too_many(address)
-            if listen.proxy_protocol and not busy:
+            if listen.proxy_protocol:
+                admission.wait(scope, None if admission.trust.includes(address) else address)
                 address, local, scheme = await self._announced(stream, address, local)
-                busy = self._too_many(address)
-            if busy:
-                self._warn(f"too many connections, {address} got 503")
-                self.unread.discard(stream)
-                await _turn_away(stream, _BUSY)
+                admission.waiting.leave(scope)
+            if refusal := admission.arrive(address, trio.current_time()):
+                self._warn(f"{refusal.reason}, {address} got {refusal.status}")
+                await _turn_away(stream, refusal.reply)
                 return
+            admission.wait(scope, None if admission.trust.includes(address) else address)
+            await trio.lowlevel.checkpoint()  # without a place it goes at once
             if listen.tls != "off" and await self._speaks_tls(stream, address, listen):
                 secured, scheme = TlsStream(sockets.detach(stream), self._certificates.context), "https"
                 await self._shake_hands(secured, address)
-            self.open[secured or stream] = address
+            admission.open.enter(secured or stream, address)
             await Connection(
                 secured or stream,
                 address,
                 local,
                 self._current.config.limits,
                 self.dispatch,
-                on_head=lambda: self.unread.discard(stream),
+                on_head=lambda: admission.waiting.leave(scope),
+                on_wait=lambda: admission.wait(scope, admission.open.address(secured or stream)),
                 identify=lambda headers: self._identify(address, headers, scheme),
                 fields=self._hsts if secured else (),
                 on_answered=self._record,
             ).serve()
+        except trio.Cancelled:
+            if scope.cancel_called:
+                self._warn(f"{FULL.reason}, {address} got {FULL.status}")
+                if secured is None:
+                    with trio.CancelScope(shield=True):
+                        await _turn_away(stream, FULL.reply)
+            raise
         except NotProxyProtocol as error:
             self._warn(f"no PROXY connection, {address} was closed: {error}")
         except (trio.BrokenResourceError, trio.TooSlowError) as error:
@@ -144,8 +150,8 @@ class FrontDoor:
         except Exception:
             log.exception("a connection failed")
         finally:
-            self.unread.discard(stream)
-            self.open.pop(secured or stream, None)
+            admission.waiting.leave(scope)
+            admission.open.leave(secured or stream)
             stream.socket.close()
             if secured is not None:
                 secured.close()
@@ -183,7 +189,7 @@ class FrontDoor:
         Raises:
             NotProxyProtocol: there is none, or its sender is no trusted proxy.
         """
-        if not self._trust.includes(peer):
+        if not self._admission.trust.includes(peer):
             raise NotProxyProtocol("it is not in proxies.trusted")
         header = await receive_header(stream.socket, self._current.config.limits.header_timeout_seconds)
         if header.src_addr is not None:
@@ -192,7 +198,7 @@ class FrontDoor:
 
     def _identify(self, peer: str, headers: Mapping[str, str], scheme: str) -> Client:
         """Whose request it is that came over a connection."""
-        client = derive(self._trust, peer, headers, scheme)
+        client = derive(self._admission.trust, peer, headers, scheme)
         if client.fault:
             self._warn(f"fields of a proxy not understood, {peer} sent {client.fault}")
         return client
@@ -208,43 +214,21 @@ class FrontDoor:
         if left_out is not None:
             log.warning("%s (%d times more since the last such line)", message, left_out)
 
-    def _too_many(self, address: str) -> bool:
-        most = self._current.config.limits.max_unread_heads
-        if len(self.unread) > most:
-            self._registry.observer.limit_reached("limits.max_unread_heads", most)
-            return True
-        return self._crowded(address)
-
-    def _crowded(self, address: str) -> bool:
-        """There are as many connections from an address as may be; a proxy's own are not counted."""
-        most = self._current.config.limits.max_connections_per_address
-        if not most or self._trust.includes(address):
-            return False
-        here = sum(each == address for each in self.open.values())
-        listening = sum(
-            listener.address == address
-            for mount in self._registry.mounts.values()
-            for listener in mount.listeners.values()
-        )
-        if here + listening < most:
-            return False
-        self._registry.observer.limit_reached("limits.max_connections_per_address", most)
-        return True
-
     async def dispatch(self, exchange: Exchange) -> Response | None:
         """Find the route, ask the gate, call the handler.
 
         Raises:
-            ClientError: from any of them; 503: a proxy's connection brings a request of a client that has too many.
+            ClientError: from any of them, and from castd.access.admission.
         """
         request = exchange.request
         if self.stopping:
             raise ClientError(503, "the server is stopping", (("Retry-After", "5"),))
-        if self.open.get(exchange.stream, request.address) != request.address:
-            if self._crowded(request.address):
-                raise ClientError(503, "too many connections from this address", (("Retry-After", "5"),))
-            self.open[exchange.stream] = request.address
+        self._admission.ask(exchange.stream, request.address, request.agent)
         route, mount, parameters = self._router.find(request)
+        if route.scope != "all" and (why := self._bans.refusal(request.address, request.agent, route.scope)):
+            raise ClientError(403, why)
+        if mount and route.need in (Need.SOURCE, Need.STEER):
+            refuse_unlisted(request.address, self._current.config.mount(mount).allow_sources, "feed this mount")
         user = exchange.user = self._gate.authorise(route, request, mount)
         return await route.handler(exchange, Call(mount, user, parameters))
 

@@ -125,7 +125,7 @@ async def test_a_stop_while_a_head_a_reply_or_a_title_is_under_way(caplog: pytes
         clients = [await castd.connect() for _ in range(3)]
         await clients[0].send(head("GET", "/")[:-1])
         await clients[1].send(head("POST", "/api/v1/admin/mounts/x/title", {"Content-Length": "10"}))
-        await until(lambda: len(castd.server.front.open) == 3)
+        await until(lambda: len(castd.server.admission.open) == 3)
         terminate()
         await ended.wait()
         for client in clients:

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from castd import front
+from castd.access.admission import Admission
 from castd.access.authorise import Gate
 from castd.config import Delivery, Limits
 from castd.http.connection import Connection
@@ -59,7 +60,7 @@ async def test_200_slow_heads_disturb_nobody() -> None:
         slow = [await castd.connect() for _ in range(200)]
         for index, client in enumerate(slow):
             await client.send(b"GET / HTTP/1.1\r\nX-Slow: "[: index % 25])
-        await until(lambda: len(castd.server.front.unread) == 200)
+        await until(lambda: len(castd.server.admission.waiting) == 200)
         begun = trio.current_time()
         for _ in range(5):
             assert (await castd.ask(head("GET", "/status-json.xsl"))).status == 200
@@ -67,7 +68,7 @@ async def test_200_slow_heads_disturb_nobody() -> None:
         for client in slow:
             assert await client.rest() == b""
         assert trio.current_time() - begun < 1.5
-        await until(lambda: not castd.server.front.unread)
+        await until(lambda: not castd.server.admission.waiting)
     assert descriptors() <= before + 1
 
 
@@ -86,26 +87,26 @@ async def test_a_head_of_a_megabyte_is_refused_at_its_bound(flood: bytes) -> Non
 async def test_more_unread_heads_than_allowed_get_503(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(configured(limits=Limits(max_unread_heads=10))) as castd, canary(castd):
         waiting = [await castd.connect() for _ in range(10)]
-        await until(lambda: len(castd.server.front.unread) == 10)
+        await until(lambda: len(castd.server.admission.waiting) == 10)
         for _ in range(5):
             async with await castd.connect() as client:
                 reply = await client.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "5")
         await waiting[0].close()
-        await until(lambda: len(castd.server.front.unread) < 10)
+        await until(lambda: len(castd.server.admission.waiting) < 10)
         assert (await castd.ask(head("GET", "/healthz"))).status == 200
     assert sum("too many connections" in message for message in caplog.messages) == 1
 
 
-async def test_more_connections_of_one_address_than_allowed_get_503() -> None:
+async def test_more_connections_of_one_address_than_allowed_get_429() -> None:
     async with serving(configured(limits=Limits(max_connections_per_address=4))) as castd:
         encoder = await castd.encoder("/live")
         await encoder.push(3)
         ears = [await castd.ear("/live") for _ in range(2)]
         idle = await castd.connect()
-        await until(lambda: len(castd.server.front.open) == 2)
+        await until(lambda: len(castd.server.admission.open) == 2)
         async with await castd.connect() as client:
-            assert (await client.reply()).status == 503
+            assert (await client.reply()).status == 429
         await ears[0].close()
         await until(lambda: len(castd.mount("/live").listeners) == 1)
         assert (await castd.ask(head("GET", "/healthz"))).status == 200
@@ -124,7 +125,7 @@ async def test_300_connections_that_reset() -> None:
             if index % 3:
                 await trio.lowlevel.checkpoint()
             client.reset()
-        await until(lambda: not castd.server.front.unread)
+        await until(lambda: not castd.server.admission.waiting)
         await until(lambda: len(castd.mount("/canary").listeners) == 1)
         assert castd.server.registry.listeners == 1
         assert (await castd.ask(head("GET", "/healthz"))).status == 200
@@ -148,7 +149,8 @@ def _raises(*args: Any, **kwargs: Any) -> Any:
 
 STAGES: list[tuple[object, str]] = [
     (front, "_names"),
-    (front.FrontDoor, "_too_many"),
+    (Admission, "arrive"),
+    (Admission, "ask"),
     (front.FrontDoor, "dispatch"),
     (Connection, "serve"),
     (Connection, "_read_head"),

@@ -33,7 +33,7 @@ def status(**fields: str) -> bytes:
 
 
 def addresses(castd: Serving) -> list[str]:
-    return sorted(castd.server.front.open.values())
+    return sorted(castd.server.admission.open.addresses)
 
 
 async def test_a_proxys_connection_carries_many_clients() -> None:
@@ -73,7 +73,7 @@ async def test_the_limit_of_connections_is_the_clients_not_the_proxys() -> None:
     async with serving(behind(most=2)) as castd:
         clients = [await castd.connect() for _ in range(5)]
         statuses = [(await client.ask(status(X_Forwarded_For="203.0.113.9"))).status for client in clients]
-        assert statuses == [200, 200, 503, 503, 503]
+        assert statuses == [200, 200, 429, 429, 429]
         assert (await clients[0].ask(status(X_Forwarded_For="203.0.113.9"))).status == 200
         assert (await (await castd.connect()).ask(status(X_Forwarded_For="203.0.113.8"))).status == 200
 
@@ -129,7 +129,7 @@ async def test_who_is_closed_and_why(sent: bytes, trusted: str, reason: str, cap
     async with serving(behind(proxy_protocol=True, trusted=trusted)) as castd, await castd.connect() as client:
         await client.send(sent)
         assert await client.rest() == b""
-        assert not castd.server.front.unread
+        assert not castd.server.admission.waiting
     assert f"127.0.0.1 was closed: {reason}" in caplog.text
 
 
@@ -137,6 +137,6 @@ async def test_the_limit_of_connections_counts_what_the_proxy_header_says() -> N
     async with serving(behind(proxy_protocol=True, most=1)) as castd:
         first, second, third = [await castd.connect() for _ in range(3)]
         assert (await first.ask(write_v1(TELLS) + status())).status == 200
-        assert (await second.ask(write_v1(TELLS) + status())).status == 503
+        assert (await second.ask(write_v1(TELLS) + status())).status == 429
         other = replace(TELLS, src_addr=ip_address("203.0.113.8"))
         assert (await third.ask(write_v1(other) + status())).status == 200

@@ -105,7 +105,7 @@ async def test_stalled_handshakes_disturb_nobody(certificate: Certificate, trust
             assert (await ask(port, "/healthz", trusting)).startswith(b"HTTP/1.1 200 OK")
             assert (await ask(port, "/healthz")).startswith(b"HTTP/1.1 200 OK")
         await until(lambda: server.front.handshaking == 0, 5.0)
-        assert not server.front.unread
+        assert not server.admission.waiting
         for each in stalled:
             assert await each.receive_some() == b""
             await each.aclose()

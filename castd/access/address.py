@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from castd.config import Proxies
 
 Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
 
 _PORT = r"(?::(?:\d{1,5}|_[A-Za-z0-9._-]+))?"
 _NODE = re.compile(rf"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)){_PORT}")
@@ -63,13 +64,13 @@ class Trust:
         header: name of the field with the client's address, lower case; "" believes no field at all.
     """
 
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    networks: tuple[Network, ...] = ()
     header: str = ""
 
     def includes(self, address: str) -> bool:
         """Whether a proxy at this address is believed; no text but an address is."""
         try:
-            return self._includes(_parse(address))
+            return self._includes(parse(address))
         except ValueError:
             return False
 
@@ -88,14 +89,23 @@ class _Hop:
 
 def trust(proxies: Proxies) -> Trust:
     """The configured trust, ready for use."""
-    return Trust(tuple(map(_network, proxies.trusted)), proxies.header.lower())
+    return Trust(tuple(map(network, proxies.trusted)), proxies.header.lower())
 
 
-def _network(text: str) -> IPv4Network | IPv6Network:
-    network = ip_network(text)
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    # addresses are compared as IPv4 where they are; ::ffff:0:0/96 is all of it (RFC 4291 §2.5.5.2)
-    return IPv4Network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
+def network(text: str) -> Network:
+    """An address or network as `parse` makes addresses comparable with it: IPv4 mapped into IPv6 is IPv4.
+
+    Raises:
+        ValueError: it is neither, has a scope, or bits behind its prefix.
+    """
+    made = ip_network(text)
+    if isinstance(made, IPv4Network):
+        return made
+    if made.network_address.scope_id is not None:
+        raise ValueError("an address with a scope")
+    mapped = made.network_address.ipv4_mapped
+    # ::ffff:0:0/96 is all of IPv4 (RFC 4291 §2.5.5.2)
+    return IPv4Network((mapped, made.prefixlen - 96)) if mapped and made.prefixlen >= 96 else made
 
 
 def address_text(host: str) -> str:
@@ -105,7 +115,7 @@ def address_text(host: str) -> str:
         host: as the socket tells it; a scope ("%eth0") is left out, what is no address stays as it is.
     """
     try:
-        return str(_parse(host.partition("%")[0]))
+        return str(parse(host.partition("%")[0]))
     except ValueError:
         return host
 
@@ -158,7 +168,7 @@ def _outwards(trusted: Trust, peer: str, hops: Iterator[_Hop], faults: list[str]
         The farthest address that is known, proto and host as the farthest believed proxy says that does, and how many
         proxies were believed.
     """
-    address, proto, host, believed = _parse(peer), "", "", 0
+    address, proto, host, believed = parse(peer), "", "", 0
     try:
         for hop in islice(hops, MAX_HOPS):
             believed += 1
@@ -207,13 +217,17 @@ def _parse_node(node: str) -> Address:
     match = _NODE.fullmatch(node)
     host = (match["v6"] or match["v4"]) if match else node
     try:
-        return _parse(host)
+        return parse(host)
     except ValueError:
         raise ValueError(f"{_shown(node)} is no address") from None
 
 
-def _parse(text: str) -> Address:
-    """Raises ValueError: it is no address, or has a scope, which means nothing on another machine."""
+def parse(text: str) -> Address:
+    """An address; IPv4 mapped into IPv6 is IPv4.
+
+    Raises:
+        ValueError: it is none, or has a scope, which means nothing on another machine.
+    """
     address = ip_address(text)
     if isinstance(address, IPv4Address):
         return address

@@ -4,6 +4,7 @@ from castd.config.current import Current
 from castd.config.loader import load
 from castd.config.model import (
     Auth,
+    Bans,
     Certificate,
     Config,
     Delivery,
@@ -24,6 +25,7 @@ from castd.config.shipped import reference_config, share
 
 __all__ = [
     "Auth",
+    "Bans",
     "Certificate",
     "Config",
     "Current",

@@ -19,6 +19,7 @@ from castd.config import contradictions
 from castd.config.files import read_toml
 from castd.config.model import (
     Auth,
+    Bans,
     Certificate,
     Config,
     Delivery,
@@ -113,6 +114,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         proxies=Proxies(**plain["proxies"]),
         auth=Auth(**plain["auth"]),
         limits=Limits(**plain["limits"]),
+        bans=Bans(**plain["bans"]),
         files=Files(**plain["files"]),
         sessions=Sessions(**plain["sessions"]),
         logs=Logs(**plain["logs"]),

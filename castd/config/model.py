@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from castd.config.rules import (
     ACCOUNT,
     ADDRESS,
+    AGENT,
     ARGUMENT,
     EVENTS,
     FIELD,
@@ -21,6 +22,7 @@ from castd.config.rules import (
     NAME,
     NETWORK,
     PATH,
+    REDIRECT,
     SECRET,
     TEXT,
     USER,
@@ -138,8 +140,12 @@ class Limits:
     Attributes:
         max_listeners: of all mounts together.
         max_sources: of all mounts together.
+        max_bandwidth_mbit: in Mbit/s, that listeners of all mounts together get; 0 means no limit.
+        max_listener_seconds: a listener's longest visit, for mounts that set none; 0 means no limit.
+        full_redirect: where listeners are sent who find no place, for mounts that set none; "" means a refusal.
         max_connections_per_address: at once from one client address; 0 means no limit.
-        max_unread_heads: connections at once whose request head is not complete.
+        max_new_connections_per_minute: from one client address; 0 means no limit.
+        max_unread_heads: connections at once that wait for a request head, the first or a later one.
         header_bytes: of one request head.
         header_count: header fields of one request head.
         header_timeout_seconds: for a whole request head to arrive.
@@ -151,7 +157,11 @@ class Limits:
 
     max_listeners: Annotated[int, between(1, 10_000_000)] = 20_000
     max_sources: Annotated[int, between(1, 1_000_000)] = 100
+    max_bandwidth_mbit: Annotated[float, between(0, 10_000_000, "Mbit/s")] = 0.0
+    max_listener_seconds: Annotated[float, between(0, 10_000_000, "seconds")] = 0.0
+    full_redirect: Annotated[str, REDIRECT] = ""
     max_connections_per_address: Annotated[int, between(0, 10_000_000)] = 0
+    max_new_connections_per_minute: Annotated[int, between(0, 1_000_000)] = 0
     max_unread_heads: Annotated[int, between(1, 10_000_000)] = 1000
     header_bytes: Annotated[int, between(1024, MIB, "bytes")] = 16_384
     header_count: Annotated[int, between(10, 10_000)] = 100
@@ -160,6 +170,30 @@ class Limits:
     source_timeout_seconds: Annotated[float, between(0.1, 3600, "seconds")] = 10.0
     peer_timeout_seconds: Annotated[float, between(1, 3600, "seconds")] = 30.0
     drain_seconds: Annotated[float, between(0, 3600, "seconds")] = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bans:
+    """[bans]: who gets nothing, or may not listen, or may not feed a mount; and who alone gets anything.
+
+    Attributes:
+        addresses, agents: addresses and networks, and globs of User-Agents, that get nothing.
+        listener_addresses, listener_agents: that may not listen.
+        source_addresses, source_agents: that may not feed or steer a mount.
+        allow: if there are any, other addresses get nothing; likewise the file.
+        deny_ip_file, deny_agents_file, allow_ip_file: with more of addresses, agents, allow; "" means none.
+    """
+
+    addresses: tuple[Annotated[str, NETWORK], ...] = ()
+    agents: tuple[Annotated[str, AGENT], ...] = ()
+    listener_addresses: tuple[Annotated[str, NETWORK], ...] = ()
+    listener_agents: tuple[Annotated[str, AGENT], ...] = ()
+    source_addresses: tuple[Annotated[str, NETWORK], ...] = ()
+    source_agents: tuple[Annotated[str, AGENT], ...] = ()
+    allow: tuple[Annotated[str, NETWORK], ...] = ()
+    deny_ip_file: Annotated[str, PATH] = ""
+    deny_agents_file: Annotated[str, PATH] = ""
+    allow_ip_file: Annotated[str, PATH] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +317,9 @@ class MountSettings(Pace):
         public: whether directories may list the mount; None means what the source says.
         hidden: left out of the public status pages.
         max_listeners: of this mount; 0 means only the server's limit.
+        max_bandwidth_mbit: in Mbit/s, that its listeners get; 0 means only the server's limit.
+        max_listener_seconds, full_redirect: as in [limits], for this mount.
+        allow_listeners, allow_sources: addresses and networks; if there are any, no others may listen, or feed it.
         source_user: what encoders of this mount sign in with.
         source_password: likewise; "" means the server's, which castd.access.secrets knows.
         source_password_file: where load() read the password; "" if it did not.
@@ -295,6 +332,11 @@ class MountSettings(Pace):
     public: bool | None = None
     hidden: bool = False
     max_listeners: Annotated[int, between(0, 10_000_000)] = 0
+    max_bandwidth_mbit: Annotated[float, between(0, 10_000_000, "Mbit/s")] = 0.0
+    max_listener_seconds: Annotated[float, between(0, 10_000_000, "seconds")] = 0.0
+    full_redirect: Annotated[str, REDIRECT] = ""
+    allow_listeners: tuple[Annotated[str, NETWORK], ...] = ()
+    allow_sources: tuple[Annotated[str, NETWORK], ...] = ()
     source_user: Annotated[str, MOUNT_USER] = ""
     source_password: Annotated[str, SECRET] = field(default="", repr=False)
     source_password_file: Annotated[str, PATH] = ""
@@ -316,6 +358,7 @@ class Config:
     proxies: Proxies = Proxies()
     auth: Auth = Auth()
     limits: Limits = Limits()
+    bans: Bans = Bans()
     files: Files = Files()
     sessions: Sessions = Sessions()
     logs: Logs = Logs()
@@ -324,12 +367,14 @@ class Config:
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def mount(self, name: str) -> MountSettings:
-        """The settings of one mount: its own over [mounts.default] over [delivery] and [auth].
+        """The settings of one mount: its own over [mounts.default] over [delivery], [limits] and [auth].
 
         Args:
             name: normalised, such as "/live" (castd.config.names.mount_name); any name has settings.
         """
         values = {key.name: getattr(self.delivery, key.name) for key in fields(Pace)}
+        values["max_listener_seconds"] = self.limits.max_listener_seconds
+        values["full_redirect"] = self.limits.full_redirect
         values.update(self.mounts.get("default", {}))
         values.update(self.mounts.get(name, {}))
         values["source_user"] = values.get("source_user") or self.auth.source_user

@@ -12,6 +12,7 @@ from typing import Any
 from castd.config.files import read_secret
 from castd.config.model import (
     Auth,
+    Bans,
     Certificate,
     Delivery,
     Files,
@@ -35,6 +36,7 @@ PLAIN_SECTIONS: Mapping[str, type] = {
     "proxies": Proxies,
     "auth": Auth,
     "limits": Limits,
+    "bans": Bans,
     "files": Files,
     "sessions": Sessions,
     "logs": Logs,

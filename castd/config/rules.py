@@ -85,6 +85,18 @@ NETWORK = Rule(
     _network,
 )
 
+AGENT = Rule(
+    'a User-Agent of 1 to 256 printable characters, "*", "?" and "[...]" standing for others, such as "*bot*"',
+    lambda text: 0 < len(text) <= 256 and text.isprintable(),
+)
+
+LINK = re.compile(r"https?://[A-Za-z0-9\[][!-~]{0,998}")
+
+REDIRECT = Rule(
+    'an http:// or https:// URL, "{mount}" in it standing for the name of a mount, or "" for none',
+    lambda text: text == "" or LINK.fullmatch(text) is not None,
+)
+
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 """RFC 9110 §5.1."""
 

@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from castd import tls
+from castd.access.bans import refuse_unlisted
 from castd.delivery.listener import Listener
-from castd.errors import ClientError
+from castd.delivery.room import Room
 from castd.http.connection import SERVER
 from castd.http.messages import Response
 from castd.mount.party import Goodbye, closing_words
@@ -23,6 +24,7 @@ from castd.tcp import read_tcp_state
 from castd.wire import content_types
 
 if TYPE_CHECKING:
+    from castd.access.crowd import Crowd
     from castd.config import Current
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
@@ -64,32 +66,45 @@ class Icecast:
     """The handlers of GET, HEAD and OPTIONS on a mount.
 
     Args:
+        audience: counts listeners by address.
         elsewhere: answers GET and HEAD on what is no mount.
     """
 
-    def __init__(self, current: Current, registry: Registry, pump: Pump, records: Records, elsewhere: Handler) -> None:
+    def __init__(
+        self,
+        current: Current,
+        registry: Registry,
+        pump: Pump,
+        records: Records,
+        audience: Crowd,
+        elsewhere: Handler,
+    ) -> None:
         self._current = current
         self._registry = registry
         self._pump = pump
         self._records = records
+        self._audience = audience
+        self._room = Room(current, registry)
         self._elsewhere = elsewhere
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
         """Answer a listener and hand it to the pump.
 
         Raises:
-            ClientError: 403: full; whatever there is for what is no mount.
+            ClientError: 503: full; 403: its address may not listen here; whatever there is for what is no mount.
         """
         request = exchange.request
         mount = self._registry.get(call.mount)
         if mount is None or mount.description is None:
             return await self._elsewhere(exchange, call)
+        refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
         if request.method == "HEAD":
             await exchange.send_raw(_head(mount, self._metaint(request, mount)))
             return None
         if _is_probe(request):
             return _answer_probe(mount)
-        self._refuse_if_full(mount)
+        if elsewhere := self._room.turn_away(mount):
+            return elsewhere
         self._hand_over(exchange, mount)
         return None
 
@@ -102,15 +117,6 @@ class Icecast:
         # the declared type until the bytes told: who comes before the first frame wants titles, too
         carries = mount.description is not None and mount.description.content_type in ICY_TYPES
         return mount.settings.icy_metaint if wanted and carries else 0
-
-    def _refuse_if_full(self, mount: Mount) -> None:
-        mount_limit = mount.settings.max_listeners
-        if mount_limit and len(mount.listeners) >= mount_limit:
-            self._registry.observer.limit_reached("mounts.max_listeners", mount_limit, mount.name)
-            raise ClientError(403, "max listeners reached", (("Retry-After", "30"),))
-        if self._registry.listeners >= self._current.config.limits.max_listeners:
-            self._registry.observer.limit_reached("limits.max_listeners", self._current.config.limits.max_listeners)
-            raise ClientError(403, "the server's listener limit is reached", (("Retry-After", "30"),))
 
     def _hand_over(self, exchange: Exchange, mount: Mount) -> None:
         request = exchange.request
@@ -130,7 +136,8 @@ class Icecast:
             agent=request.agent,
             connected=self._registry.clock.monotonic(),
         )
-        listener.on_gone.append(partial(self._say_goodbye, request, arrival(mount, position)))
+        self._audience.enter(listener, request.address)
+        listener.on_gone += [self._audience.leave, partial(self._say_goodbye, request, arrival(mount, position))]
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1

@@ -26,6 +26,10 @@ PENDING_BYTES = 1024 * 1024 + 256 * 1024
 of the frames it had begun."""
 
 
+GRACE_SECONDS = 10.0
+"""For a listener whose time is over to take the rest of what it has begun."""
+
+
 class Outlet:
     """The listeners of one mount.
 
@@ -93,6 +97,23 @@ class Outlet:
                     self.ready.add(listener)
             else:
                 self._block(listener)
+
+    def end_overdue(self, now: float) -> None:
+        """End the listeners who have been here for as long as they may, each at the end of a frame.
+
+        Args:
+            now: monotonic seconds.
+        """
+        most = self.mount.settings.max_listener_seconds
+        if not most:
+            return
+        blocked = (listener for _, _, listener in self._blocked if listener.blocked)
+        for listener in [*self.ready, *blocked]:
+            overdue = now - listener.connected - most
+            if overdue >= 0:
+                self.serve(listener)
+                if listener.caught_up or overdue > GRACE_SECONDS:
+                    listener.end(Goodbye.LIMIT)
 
     def _block(self, listener: Listener) -> None:
         if not listener.blocked:

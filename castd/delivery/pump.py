@@ -84,6 +84,11 @@ class Pump:
         listener.mount.join(listener)
         self.outlet(listener.mount).add(listener)
 
+    def end_overdue(self, now: float) -> None:
+        """End those who have listened for as long as they may; see Outlet.end_overdue."""
+        for outlet in list(self._outlets.values()):
+            outlet.end_overdue(now)
+
     def _due(self, outlet: Outlet, now: float, listeners: int) -> float:
         """When a mount served now is next served, with that many listeners in all."""
         longest = outlet.mount.settings.send_interval_max_seconds

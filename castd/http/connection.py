@@ -176,7 +176,8 @@ class Connection:
         local: "host:port" it reached us at.
         limits: the configured ones.
         dispatch: answers one exchange; None if it wrote its answer itself, after which the connection is done.
-        on_head: called when the first head has come, or will not.
+        on_head: called when a head has come, or will not.
+        on_wait: called when the next head is waited for.
         identify: whose request it is, from its headers: one connection of a proxy carries those of many clients.
         fields: header fields of every small reply.
         on_answered: called with each exchange that was answered here, once it is over, and its seconds.
@@ -190,6 +191,7 @@ class Connection:
         limits: Limits,
         dispatch: Callable[[Exchange], Awaitable[Response | None]],
         on_head: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,
         identify: Callable[[Mapping[str, str]], Client] | None = None,
         fields: tuple[tuple[str, str], ...] = (),
         on_answered: Callable[[Exchange, float], None] = lambda exchange, seconds: None,
@@ -201,6 +203,7 @@ class Connection:
         self._head_limits = HeadLimits(limits.header_bytes, limits.header_count)
         self._dispatch = dispatch
         self._on_head = on_head
+        self._on_wait = on_wait
         self._identify = identify or (lambda headers: Client(address))
         self._common_fields = fields
         self._on_answered = on_answered
@@ -210,7 +213,7 @@ class Connection:
         """Answer requests until the connection ends; a client that goes away is no error."""
         try:
             while await self._serve_one():
-                pass
+                self._on_wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("%s went away", self._address)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from castd.config import mount_name
@@ -65,6 +65,13 @@ class Route:
     need: Need
     handler: Handler
     changes: bool = False
+
+    @property
+    def scope(self) -> Literal["all", "listeners", "sources"]:
+        """Whom it is for, as bans have it."""
+        if self.need in (Need.SOURCE, Need.STEER):
+            return "sources"
+        return "listeners" if self.path == "*" else "all"
 
 
 class Router:

@@ -259,7 +259,7 @@ async def test_a_reader_that_stops_is_dropped_and_no_descriptor_stays(root: Path
             await client.send(head("GET", "/big.mp3"))
             await client.exactly(100_000)
             assert str(root / "big.mp3") in open_files()
-            await until(lambda: not castd.server.front.open)
+            await until(lambda: not castd.server.admission.open)
         assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -273,7 +273,7 @@ async def test_a_client_that_leaves_takes_its_descriptor_along(root: Path) -> No
             await client.send(head("GET", "/big.mp3"))
             await client.exactly(100_000)
             client.reset()
-        await until(lambda: not castd.server.front.open)
+        await until(lambda: not castd.server.admission.open)
         assert len(os.listdir("/proc/self/fd")) == before
 
 

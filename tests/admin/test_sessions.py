@@ -179,7 +179,7 @@ async def test_access_and_playlist_logs(tmp_path: Path) -> None:
         await until(lambda: len(castd.server.records.recent) == 1)
         await encoder.close()
         await until(lambda: len(castd.server.records.recent) == 2)
-        await until(lambda: not castd.server.front.open)
+        await until(lambda: not castd.server.admission.open)
     text = (tmp_path / "access.log").read_text()
     assert "hunter2" not in text
     lines = [line.split('"') for line in text.splitlines()]

@@ -18,7 +18,7 @@ from castd.config import Certificate, Config, Delivery, Limits, Listen, Sessions
 from castd.ingest import icecast
 from castd.ingest.session import Session
 from castd.mount.party import Goodbye
-from tests.support import ADMIN, SOURCE, Ear, Serving, configured, head, serving, until
+from tests.support import ADMIN, SOURCE, Ear, Serving, configured, frames, head, serving, until
 from tests.test_tls import make_certificate
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 PLAYED: set[Goodbye] = set()
 """The reasons that tests here brought about."""
-
-NOT_YET = {Goodbye.LIMIT}
-"""Those of features to come."""
 
 SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
@@ -280,6 +277,21 @@ async def test_a_source_breaks_its_framing() -> None:
         await encoder.close()
 
 
+async def test_a_listeners_time_is_over() -> None:
+    """At the end of a frame, with everything before it, and not earlier."""
+    timed = replace(config(), limits=Limits(max_listener_seconds=0.3))
+    async with serving(timed) as castd, await castd.encoder("/live") as encoder:
+        await encoder.push(20)
+        await until(lambda: castd.mount("/live").ring.head > 0)
+        begun = trio.current_time()
+        ear = await castd.ear("/live")
+        received = await ear.rest()
+        assert trio.current_time() - begun >= 0.3
+        assert received == frames(0, 19)
+        visit = await ended(castd, Goodbye.LIMIT)
+        assert visit.seconds >= 0.3
+
+
 async def test_the_server_fails_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
     async def bug(session: Session) -> Goodbye:
         raise RuntimeError("a bug")
@@ -293,4 +305,4 @@ def test_all_reasons_were_brought_about(request: pytest.FixtureRequest) -> None:
     """The last test of this file; alone, or with -k, it has nothing to say."""
     if len([item for item in request.session.items if item.path == request.path]) < 20:
         pytest.skip("not all tests of this file run")
-    assert set(Goodbye) - PLAYED == NOT_YET
+    assert set(Goodbye) == PLAYED

@@ -1,0 +1,176 @@
+"""Bans and limits by API."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from castd.access.bans import SCOPES, Ban, as_json
+from castd.delivery.room import Room, audience_mbit
+from castd.errors import ClientError
+from castd.http.messages import Response, json_response
+from castd.mount.party import Goodbye
+from castd.stats.events import rfc3339
+from castd.wire.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from castd.access.admission import Admission
+    from castd.access.bans import Bans
+    from castd.config import Current
+    from castd.http.connection import Exchange
+    from castd.http.routes import Call
+    from castd.mount.party import Listener, Source
+    from castd.mount.registry import Registry
+
+log = logging.getLogger(__name__)
+
+FIELDS = ("address", "agent", "scope", "reason", "seconds", "kick")
+
+REASON_CHARACTERS = 200
+
+MOST_SECONDS = 1e10
+"""300 years."""
+
+
+class BanDesk:
+    """The handlers of bans."""
+
+    def __init__(self, bans: Bans, registry: Registry) -> None:
+        self._bans = bans
+        self._registry = registry
+        self._saving = trio.Lock()
+
+    async def list(self, exchange: Exchange, call: Call) -> Response:
+        """GET /api/v1/admin/bans: those made here first."""
+        return json_response({"bans": [as_json(ban, rfc3339) for ban in self._bans.all]})
+
+    async def add(self, exchange: Exchange, call: Call) -> Response:
+        """POST /api/v1/admin/bans: "address" or "agent"; "scope", "reason", "seconds", "kick".
+
+        Raises:
+            ClientError: 400: not a ban; 503: it is in force, but cannot be kept.
+        """
+        body = _body(await exchange.read_small_body())
+        wall = self._registry.clock.wall()
+        seconds = body["seconds"]
+        ban = self._bans.add(
+            Ban(
+                id=0,
+                address=body["address"],
+                agent=body["agent"],
+                scope=body["scope"],
+                reason=body["reason"],
+                expires=None if seconds is None else wall + seconds,
+                by=call.user,
+            )
+        )
+        log.warning("%s banned by %s from %s (%s): %s", ban.address or ban.agent, call.user, exchange.request.address,
+                    ban.scope, ban.reason or "no reason given")  # fmt: skip
+        kicked = self._kick(ban, call.user) if body["kick"] else 0
+        await self._save()
+        return json_response(as_json(ban, rfc3339) | {"kicked": kicked}, 201)
+
+    async def remove(self, exchange: Exchange, call: Call) -> Response:
+        """DELETE /api/v1/admin/bans/{id}."""
+        given = call.parameters["id"]
+        ban = self._bans.remove(int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0)
+        log.warning("%s is no longer banned, by %s", ban.address or ban.agent, call.user)
+        await self._save()
+        return json_response(as_json(ban, rfc3339))
+
+    async def _save(self) -> None:
+        async with self._saving:
+            try:
+                await trio.to_thread.run_sync(self._bans.snapshot())
+            except OSError as error:
+                raise ClientError(503, f"in force, but not kept over a restart: {error.strerror}") from None
+
+    def _kick(self, ban: Ban, by: str) -> int:
+        """End those who are here and would be refused now."""
+        gone = 0
+        for party, scope in list(self._parties()):
+            if ban.scope in ("all", scope) and self._bans.refusal(party.address, party.agent, scope):
+                party.end(Goodbye.KICKED, by)
+                gone += 1
+        return gone
+
+    def _parties(self) -> Iterator[tuple[Listener | Source, Any]]:
+        for mount in self._registry.mounts.values():
+            for listener in mount.listeners.values():
+                yield listener, "listeners"
+            for source in mount.sources:
+                yield source, "sources"
+
+
+def _body(data: bytes) -> dict[str, Any]:
+    """The fields of a ban, checked; absent ones have their defaults.
+
+    Raises:
+        ClientError: 400.
+    """
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ClientError(400, "the body is not JSON") from None
+    if not isinstance(given, dict):
+        raise ClientError(400, "the body must be an object")
+    if unknown := sorted(set(given) - set(FIELDS)):
+        raise ClientError(400, f"unknown field {one_line(unknown[0])!r}; known are {', '.join(FIELDS)}")
+    values: dict[str, Any] = {
+        "address": "", "agent": "", "scope": "all", "reason": "", "seconds": None, "kick": False,
+    }  # fmt: skip
+    values |= given
+    texts = [values[name] for name in ("address", "agent", "scope", "reason")]
+    if not all(isinstance(text, str) and len(text) <= 256 for text in texts):
+        raise ClientError(400, "address, agent, scope and reason must be texts of at most 256 characters")
+    values["reason"] = one_line(values["reason"])[:REASON_CHARACTERS]
+    values["address"], values["agent"] = values["address"].strip(), one_line(values["agent"])
+    if bool(values["address"]) == bool(values["agent"]):
+        raise ClientError(400, 'either "address" or "agent" must say who is banned')
+    if values["scope"] not in SCOPES:
+        raise ClientError(400, f'"scope" must be one of {", ".join(SCOPES)}')
+    seconds = values["seconds"]
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+        raise ClientError(400, '"seconds" must be a number, or null for a ban without end')
+    if seconds is not None and not 0 < seconds <= MOST_SECONDS:
+        raise ClientError(400, '"seconds" must be more than 0')
+    if not isinstance(values["kick"], bool):
+        raise ClientError(400, '"kick" must be true or false')
+    return values
+
+
+class LimitDesk:
+    """How close everything is to its limit."""
+
+    def __init__(self, current: Current, registry: Registry, admission: Admission) -> None:
+        self._current = current
+        self._registry = registry
+        self._admission = admission
+
+    async def list(self, exchange: Exchange, call: Call) -> Response:
+        """GET /api/v1/admin/limits: each key with its value, 0 for none, and how much of it is used now."""
+        limits, registry, admission = self._current.config.limits, self._registry, self._admission
+        room = Room(self._current, registry)
+        fullest = max(admission.open.fullest()[1], admission.audience.fullest()[1])
+        new = admission.arrivals.fullest(limits.max_new_connections_per_minute, trio.current_time())[1]
+        rows: list[tuple[str, float, float, str]] = [
+            ("limits.max_listeners", limits.max_listeners, registry.listeners, ""),
+            ("limits.max_sources", limits.max_sources, registry.sources, ""),
+            ("limits.max_bandwidth_mbit", limits.max_bandwidth_mbit, round(room.used_mbit, 3), ""),
+            ("limits.max_unread_heads", limits.max_unread_heads, len(admission.waiting), ""),
+            ("limits.max_connections_per_address", limits.max_connections_per_address, fullest, ""),
+            ("limits.max_new_connections_per_minute", limits.max_new_connections_per_minute, new, ""),
+        ]
+        for mount in sorted(registry.mounts.values(), key=lambda each: each.name):
+            settings = mount.settings
+            rows += [
+                ("mounts.max_listeners", settings.max_listeners, len(mount.listeners), mount.name),
+                ("mounts.max_bandwidth_mbit", settings.max_bandwidth_mbit, round(audience_mbit(mount), 3), mount.name),
+            ]
+        told = [{"limit": key, "mount": name, "value": value, "used": used} for key, value, used, name in rows]
+        return json_response({"limits": told})

@@ -17,6 +17,7 @@ from castd import sockets
 from castd.access.address import address_text, derive
 from castd.access.admission import FULL
 from castd.access.bans import refuse_unlisted
+from castd.access.crowd import Waiting
 from castd.access.proxied import receive_header
 from castd.errors import ClientError
 from castd.http.connection import Connection
@@ -56,7 +57,7 @@ class FrontDoor:
     """Everything between a listening socket and a handler.
 
     Attributes:
-        handshaking: TLS handshakes going on.
+        handshaking: TLS handshakes going on, by the scope that ends them.
         stopping: no request is taken any more.
     """
 
@@ -80,7 +81,8 @@ class FrontDoor:
         self._certificates = certificates
         self._records = records
         self._repeats = Repeats(REPEAT_SECONDS)
-        self.handshaking = 0
+        self.handshaking: Waiting[trio.CancelScope] = Waiting()
+        self._crowded_out: set[trio.CancelScope] = set()
         self.stopping = False
 
     async def accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
@@ -166,9 +168,6 @@ class FrontDoor:
         with trio.fail_after(self._current.config.limits.header_timeout_seconds):
             first = await stream.socket.recv(1, socket.MSG_PEEK)
         if first == HANDSHAKE:
-            if self.handshaking >= self._current.config.tls.max_handshakes:
-                self._registry.observer.limit_reached("tls.max_handshakes", self._current.config.tls.max_handshakes)
-                raise trio.BrokenResourceError("too many handshakes at once")
             return True
         if first and listen.tls == "on":
             await _turn_away(stream, _TLS_ONLY)
@@ -176,12 +175,21 @@ class FrontDoor:
         return False
 
     async def _shake_hands(self, secured: TlsStream, address: str) -> None:
-        self.handshaking += 1
-        try:
-            with trio.fail_after(self._current.config.tls.handshake_timeout_seconds):
+        """Raises trio.BrokenResourceError or trio.TooSlowError where no handshake comes about."""
+        most = self._current.config.tls.max_handshakes
+        with trio.move_on_after(self._current.config.tls.handshake_timeout_seconds) as scope:
+            try:
+                for each in self.handshaking.enter(scope, address, most):
+                    self._registry.observer.limit_reached("tls.max_handshakes", most)
+                    self._crowded_out.add(each)
+                    each.cancel()
                 await secured.do_handshake()
-        finally:
-            self.handshaking -= 1
+            finally:
+                self.handshaking.leave(scope)
+        if scope.cancelled_caught:
+            crowded_out = scope in self._crowded_out
+            self._crowded_out.discard(scope)
+            raise trio.BrokenResourceError("too many handshakes at once") if crowded_out else trio.TooSlowError
 
     async def _announced(self, stream: trio.SocketStream, peer: str, local: str) -> tuple[str, str, str]:
         """What the connection's PROXY header says instead: the client's address, what it reached, by which scheme.

@@ -108,7 +108,7 @@ class Tls:
     """
 
     handshake_timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 10.0
-    max_handshakes: Annotated[int, between(1, 1_000_000)] = 200
+    max_handshakes: Annotated[int, between(1, 1_000_000)] = 500
     hsts_seconds: Annotated[int, between(0, 100_000_000, "seconds")] = 0
 
 

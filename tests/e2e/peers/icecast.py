@@ -20,7 +20,7 @@ DATA = Path("/usr/share/icecast2")
 CONFIG = """\
 <icecast>
   <limits>
-    <clients>200</clients> <sources>40</sources>
+    <clients>{clients}</clients> <sources>1000</sources>
     <queue-size>2097152</queue-size> <burst-size>65536</burst-size> <source-timeout>10</source-timeout>
   </limits>
   <authentication>
@@ -30,10 +30,11 @@ CONFIG = """\
   <location>Earth</location> <admin>admin@example.net</admin>
   <hostname>127.0.0.1</hostname>
   <listen-socket> <port>{port}</port> <bind-address>127.0.0.1</bind-address> </listen-socket>
+  {tls}
   <mount type="default"> <charset>UTF-8</charset> </mount>
   <paths>
     <basedir>{data}</basedir> <webroot>{webroot}</webroot> <adminroot>{data}/admin</adminroot>
-    <logdir>{logs}</logdir>
+    <logdir>{logs}</logdir> {certificate}
     <alias source="/" destination="/index.html"/>
   </paths>
   <logging> <accesslog>access.log</accesslog> <errorlog>error.log</errorlog> <loglevel>3</loglevel> </logging>
@@ -47,19 +48,34 @@ class Icecast:
     Args:
         folder: takes the logs once it has ended.
         webroot: the folder of its pages.
+        clients: at most.
+        certificate: PEM file of certificate and key, readable by anybody; with it there is a port for TLS, too.
     """
 
-    def __init__(self, folder: Path, webroot: Path = DATA / "web") -> None:
+    def __init__(
+        self, folder: Path, webroot: Path = DATA / "web", clients: int = 200, certificate: Path | None = None
+    ) -> None:
         self._folder = folder
         self._webroot = webroot
+        self._clients = clients
+        self._certificate = certificate
+        self.tls_port = free_port()
         self.address = f"http://127.0.0.1:{free_port()}"
 
     async def __aenter__(self) -> Self:
         self._private = Path(tempfile.mkdtemp(prefix="castd-icecast."))  # nobody cannot enter pytest's folders
         self._private.chmod(0o777)
         config = self._private / "icecast.xml"
+        tls, certificate = "", ""
+        if self._certificate:
+            address = "<bind-address>127.0.0.1</bind-address> <ssl>1</ssl>"
+            tls = f"<listen-socket> <port>{self.tls_port}</port> {address} </listen-socket>"
+            certificate = f"<ssl-certificate>{escape(str(self._certificate))}</ssl-certificate>"
         config.write_text(
             CONFIG.format(
+                tls=tls,
+                certificate=certificate,
+                clients=self._clients,
                 source=SOURCE_PASSWORD,
                 admin=ADMIN_PASSWORD,
                 port=self.address.rpartition(":")[2],
@@ -72,6 +88,10 @@ class Icecast:
         await self._program.__aenter__()
         await until(self._ready, seconds=READY_SECONDS, what="Icecast")
         return self
+
+    @property
+    def pid(self) -> int:
+        return self._program.process.pid
 
     async def _ready(self) -> bool:
         """Until it knows its own name its status is no JSON."""

@@ -73,7 +73,9 @@ async def one(load: Load, server: str, seconds: float, swarm: Path, folder: Path
             else:
                 await live(running, "/m0")
             await trio.sleep(BURST_SECONDS)
-            ears = Program(listeners(load, port, epoch, seconds, swarm), folder / "swarm.out", errors=folder / "swarm.log")
+            ears = Program(
+                listeners(load, port, epoch, seconds, swarm), folder / "swarm.out", errors=folder / "swarm.log"
+            )
             async with ears:
                 await ears.printed("ready", seconds=240)
                 await trio.sleep(0.5)
@@ -141,6 +143,13 @@ def make_certificate(bundle: Path) -> None:
     bundle.chmod(0o644)  # of a throw-away key, in a folder of our own: icecast2 reads it as nobody
 
 
+def scratch() -> Path:
+    """A folder of our own that icecast2, as nobody, may pass through."""
+    folder = Path(tempfile.mkdtemp(prefix="castd-bench."))
+    folder.chmod(0o711)
+    return folder
+
+
 @contextmanager
 def congestion_control(name: str) -> Iterator[None]:
     """Another congestion control than the one found.
@@ -163,8 +172,7 @@ async def run(load: Load, pairs: int, seconds: float, swarm: Path) -> dict[str, 
     found: dict[str, list[Result]] = {"castd": [], "icecast2": []}
     for number in range(pairs):
         for server in ("castd",) if load.alone else ("castd", "icecast2"):
-            folder = Path(tempfile.mkdtemp(prefix="castd-bench."))
-            folder.chmod(0o711)
+            folder = scratch()
             try:
                 with congestion_control(load.congestion):
                     result = await one(load, server, seconds, swarm, folder)
@@ -213,7 +221,9 @@ def main() -> None:
     record.write_text(json.dumps({"machine": machine(), "results": found}, indent=1) + "\n")
     (arguments.out / "performance.md").write_text(page(machine(), found))
     shares = {
-        name: {server: median(each["cpu_percent"] for each in results) for server, results in servers.items() if results}
+        name: {
+            server: median(each["cpu_percent"] for each in results) for server, results in servers.items() if results
+        }
         for name, servers in found.items()
     }
     (arguments.out / "performance.svg").write_text(bars(shares))

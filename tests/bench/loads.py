@@ -36,7 +36,7 @@ class Load:
     stalled: int = 0
     first: int = 0
     icy: bool = False
-    ramp_us: int = 400
+    ramp_us: int = 2000
     stream: Literal["numbered", "aac", "vorbis"] = "numbered"
     frames_at_once: int = 4
     tls: bool = False
@@ -51,7 +51,7 @@ LOADS = (
     Load("1,000 listeners", 1000),
     Load("100 listeners", 100),
     Load("1 listener", 1, frames_at_once=1),
-    Load("12,000 listeners", 12_000, ramp_us=300, alone=True),
+    Load("12,000 listeners", 12_000, ramp_us=500, alone=True),
     Load("100 mounts of 50 listeners", 5000, mounts=100),
     Load("500 mounts of 1 listener", 500, mounts=500),
     Load("1,000 there, 5,000 arrive at once", 6000, first=1000),

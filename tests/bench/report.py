@@ -59,11 +59,9 @@ def page(machine: Mapping[str, str], found: Found) -> str:
 
 def _row(name: str, server: str, results: Sequence[Result]) -> str:
     def middle(*path: str) -> str:
-        values: list[Any] = []
-        for value in results:
-            for key in path:
-                value = (value or {}).get(key)
-            values.append(value)
+        values: list[Any] = list(results)
+        for key in path:
+            values = [(value or {}).get(key) for value in values]
         return "-" if None in values else _short(median(values))
 
     lost = median(sum(result.get(key, 0) for key in ("missing", "repeated", "broken", "closed")) for result in results)

@@ -10,7 +10,7 @@
  *   icy=0                1 asks for titles
  *   stalled=0            so many never read
  *   first=0              so many come first, spread over their ramp; all others then come at once
- *   ramp_us=400          between two connections
+ *   ramp_us=2000         between two connections
  *   format=0             0: numbered frames; 1: any; 2: Ogg, whose audio begins at the first page with a granule position
  *   warm_ms, measure_ms  how long to wait once all have had audio, and how long to measure then
  *   epoch_ns, frame_ns   monotonic time of frame 0, and how long a frame lasts

@@ -1,6 +1,7 @@
 # make run     start a server with etc/castd.toml
 # make test    everything CI runs: the checks, then every test, with real encoders, players and a browser
 # make check   lint, format, types, layers
+# make bench   castd and icecast2 under the same loads; writes docs/performance.md (about 50 minutes; needs cc, openssl)
 # make fmt     format the code
 # make clean   forget what was built or cached, and the virtualenv
 # make constraints   pin the dependencies of pyproject.toml anew
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CASTD_SERVER__STATE_DIR ?= $(CURDIR)/.state
 
-.PHONY: run test check fmt clean constraints peers
+.PHONY: run test check bench fmt clean constraints peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -25,6 +26,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: peers $(VENV)/installed-dev
+	ulimit -n "$$(ulimit -Hn)" && $(BIN)/python -m tests.bench $(BENCH)
 
 fmt: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix

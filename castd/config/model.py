@@ -302,10 +302,12 @@ class Delivery(Pace):
     Attributes:
         send_interval_min_seconds: between two sends to a listener while there are few of them.
         send_buffer_bytes: of the kernel's send buffer for one listener.
+        read_interval_max_seconds: the longest a source waits between two reads while there are many; 0: not at all.
     """
 
     send_interval_min_seconds: Annotated[float, between(0.001, 10, "seconds")] = 0.05
     send_buffer_bytes: Annotated[int, between(4096, 16 * MIB, "bytes")] = 65_536
+    read_interval_max_seconds: Annotated[float, between(0, 10, "seconds")] = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

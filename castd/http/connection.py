@@ -142,6 +142,8 @@ class Body:
         self._stream = stream
         self._parser = parser
         self._rest = rest
+        self._ended = False
+        self._broken: ClientError | None = None
 
     async def receive(self) -> bytes:
         """The next bytes, b"" at the end.
@@ -156,15 +158,28 @@ class Body:
                 rest, self._rest = self._rest, b""
                 return rest
             return bytes(await self._stream.receive_some(READ_BYTES))
-        try:
-            while (event := self._parser.next_event()) is h11.NEED_DATA:
-                data = bytes(await self._stream.receive_some(READ_BYTES))
-                if not data:
-                    raise IncompleteBody
-                self._parser.receive_data(data)
-        except h11.RemoteProtocolError as error:
-            raise ClientError(400, f"broken body: {_without_data(error)}") from None
-        return bytes(event.data) if isinstance(event, h11.Data) else b""
+        while not (data := self._take(self._parser)):
+            if self._broken is not None:
+                raise self._broken
+            if self._ended:
+                return b""
+            received = bytes(await self._stream.receive_some(READ_BYTES))
+            if not received:
+                raise IncompleteBody
+            self._parser.receive_data(received)
+        return data
+
+    def _take(self, parser: h11.Connection) -> bytes:
+        """The data of all chunks there are: an encoder may make one of each frame."""
+        pieces: list[bytes] = []
+        if not self._ended:
+            try:
+                while isinstance(event := parser.next_event(), h11.Data):
+                    pieces.append(bytes(event.data))
+                self._ended = event is not h11.NEED_DATA
+            except h11.RemoteProtocolError as error:
+                self._ended, self._broken = True, ClientError(400, f"broken body: {_without_data(error)}")
+        return b"".join(pieces)
 
 
 class Connection:

@@ -92,7 +92,7 @@ class Icecast:
                 try:
                     await exchange.send_raw((CONTINUE if request.expects_continue else b"") + _WELCOME)
                     reason = await Session(
-                        mount, source, exchange.body.receive, self._current.config.limits, metaint
+                        mount, source, exchange.body.receive, self._current, lambda: len(self._registry.mounts), metaint
                     ).run()
                     source.gone = source.gone or reason
                 except (trio.BrokenResourceError, trio.TooSlowError):  # it was gone before it had our reply

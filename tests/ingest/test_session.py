@@ -17,7 +17,20 @@ from castd.ingest.session import NO_AUDIO_TIMES, SECOND_LOOK_SECONDS, TURN_BYTES
 from castd.ingest.sniff import PATIENCE_BYTES, Sniffer
 from castd.mount.party import Goodbye
 from castd.wire import icy
-from tests.support import FRAME_BYTES, SOURCE, Encoder, basic, bench, canary, configured, frames, head, serving, until
+from tests.support import (
+    FRAME_BYTES,
+    FRAME_SECONDS,
+    SOURCE,
+    Encoder,
+    basic,
+    bench,
+    canary,
+    configured,
+    frames,
+    head,
+    serving,
+    until,
+)
 from tests.wire.test_ogg import page
 
 if TYPE_CHECKING:
@@ -358,3 +371,31 @@ async def test_a_wrong_password_shows_in_no_ring(autojump_clock: MockClock) -> N
         sent = head("SOURCE", "/live", {"Authorization": basic("source", "guess")}) + frames(0, 10)
         assert (await castd.ask(sent)).status == 401
         assert not castd.server.registry.mounts
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("mounts", "reads_per_second"), [(1, 1 / FRAME_SECONDS), (60, 10.0)])
+async def test_where_there_are_many_sources_each_is_read_less_often(
+    mounts: int, reads_per_second: float, chunked: bool, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, count = 10.0, round(10.0 / FRAME_SECONDS)
+    moments: set[float] = set()
+    async with bench() as castd:
+        for number in range(1, mounts):
+            await castd.encoder(f"/m{number}")
+        fields = {"Transfer-Encoding": "chunked"} if chunked else {}
+        async with await castd.encoder("/m0", fields) as encoder:
+            session_feed = Session._feed
+
+            async def feed(self: Session, data: bytes) -> None:
+                moments.add(trio.current_time())
+                await session_feed(self, data)
+
+            monkeypatch.setattr(Session, "_feed", feed)
+            for number in range(count):
+                data = frames(number, number + 1)
+                await encoder.send(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
+                await trio.sleep(FRAME_SECONDS)
+            await trio.sleep(1.0)
+            assert castd.ring("/m0") == frames(0, count - 1), "all but the last, which the next header would complete"
+    assert 0.5 * reads_per_second <= len(moments) / seconds <= 1.05 * reads_per_second

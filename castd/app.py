@@ -38,8 +38,11 @@ from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
 from castd.errors import ConfigError
 from castd.front import FrontDoor
+from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
 from castd.http.routes import Need, Route, Router
 from castd.ingest.icecast import Icecast as Sources
+from castd.ingest.intake import Intake
+from castd.ingest.shoutcast import Shoutcast
 from castd.mount.mount import Clock
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
@@ -108,7 +111,9 @@ class Server:
             self.current, self.registry, self.pump, self.records, self.admission.audience, Files(self.current).serve
         )
         bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
-        sources, sessions = Sources(self.current, self.registry, self.records), Sessions(self.records)
+        intake = Intake(self.current, self.registry, self.records)
+        sources, shoutcast = Sources(self.current, intake), Shoutcast(self.current, self.registry, intake)
+        sessions = Sessions(self.records)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
@@ -139,11 +144,15 @@ class Server:
             Route(act, "/admin/metadata", Need.STEER, admin.metadata, changes=True),
             Route(act, "/admin/killsource", Need.STEER, admin.killsource, changes=True),
             Route(act, "/admin/killclient", Need.ADMIN, admin.killclient, changes=True),
+            Route(act, "/admin.cgi", Need.STEER, shoutcast.control, changes=True, mount_of=shoutcast.mount,
+                  password_of=shoutcast.password),
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
             Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, api.unknown),
             Route(read, "*", Need.NOTHING, listeners.listen),
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
-        ]
+            Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
+                  password_of=shoutcast.password),
+        ]  # fmt: skip
 
     async def run(self, ready: Callable[[list[str]], None]) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second one ends at once.

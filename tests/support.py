@@ -20,7 +20,7 @@ import trio.testing
 
 from castd.access.secrets import Secrets
 from castd.app import Server
-from castd.config import Auth, Config, Delivery, Limits, Listen
+from castd.config import Config, Delivery, Limits, Listen
 from castd.http.connection import Connection
 from castd.mount.party import Goodbye
 
@@ -350,11 +350,13 @@ def configured(
     limits: Limits | None = None,
     delivery: Delivery | None = None,
     mounts: Mapping[str, Mapping[str, Any]] | None = None,
+    listen: tuple[Listen, ...] = (Listen(host="127.0.0.1", port=0),),
+    **sections: Any,
 ) -> Config:
-    """A configuration on a free port of 127.0.0.1."""
+    """A configuration, on a free port of 127.0.0.1 unless it says otherwise."""
     return Config(
-        listen=(Listen(host="127.0.0.1", port=0),),
-        auth=Auth(),
+        **sections,
+        listen=listen,
         limits=limits or Limits(),
         delivery=delivery or Delivery(),
         mounts=mounts or {},

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from castd.config import Config, Current
     from castd.http.messages import Request
     from castd.http.routes import Route
+    from castd.wire.shoutcast import Login
 
 log = logging.getLogger(__name__)
+
+STREAM_KEY_USER = "key"
+"""The user of an encoder that knows a mount's stream key and nothing else."""
 
 CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8"'),)
 """Icecast's realm (capture C10). libshout's clients send no credentials until they have seen a challenge."""
@@ -62,6 +66,11 @@ class Gate:
             return ""
         if route.changes:
             _refuse_cross_site(request)
+        if route.password_of is not None:
+            return self._shoutcast(route, route.password_of(request), mount)
+        settings = self._current.config.mount(mount or "/")
+        if route.need is Need.SOURCE and verify(request.argument("key") or "", settings.stream_key):
+            return STREAM_KEY_USER
         scheme, _, credentials = request.header("authorization").partition(" ")
         if not scheme:
             raise ClientError(401, "You need to authenticate", CHALLENGE)
@@ -74,12 +83,30 @@ class Gate:
             raise ClientError(401, "wrong user or password", CHALLENGE)
         return granted
 
+    def _shoutcast(self, route: Route, login: Login, mount: str) -> str:
+        """The user of a SHOUTcast password, whichever way it is meant.
+
+        Raises:
+            ClientError: 401; SHOUTcast's clients know no challenge.
+        """
+        users = [self._current.config.mount(mount or "/").source_user, self._current.config.auth.admin_user]
+        found = [
+            self._basic(route.need, user, password, mount)
+            for given, password in login.secrets
+            for user in ([given] if given else users)
+        ]
+        if granted := next(filter(None, found), ""):
+            return granted
+        raise ClientError(401, "wrong password", CHALLENGE)
+
     def _basic(self, need: Need, user: str, password: str, mount: str) -> str:
         """The user if these credentials satisfy `need`, else ""; every comparison is made whatever the others say."""
         settings, auth = self._current.config.mount(mount or "/"), self._current.config.auth
         is_source = verify(user, settings.source_user) & verify(
             password, settings.source_password or self._secrets.source_password
         )
+        for dj in self._current.config.djs:
+            is_source |= verify(user, dj.user) & verify(password, dj.password) & dj.may_feed(mount)
         is_admin = verify(user, auth.admin_user) & verify(password, self._secrets.admin_password)
         if need is Need.SOURCE or (need is Need.STEER and not is_admin):
             return user if is_source and mount else ""

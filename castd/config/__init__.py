@@ -8,6 +8,7 @@ from castd.config.model import (
     Certificate,
     Config,
     Delivery,
+    Dj,
     Files,
     Hook,
     Limits,
@@ -18,6 +19,7 @@ from castd.config.model import (
     Proxies,
     Server,
     Sessions,
+    Shoutcast,
     Tls,
 )
 from castd.config.names import mount_name
@@ -30,6 +32,7 @@ __all__ = [
     "Config",
     "Current",
     "Delivery",
+    "Dj",
     "Files",
     "Hook",
     "Limits",
@@ -40,6 +43,7 @@ __all__ = [
     "Proxies",
     "Server",
     "Sessions",
+    "Shoutcast",
     "Tls",
     "load",
     "mount_name",

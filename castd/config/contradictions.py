@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
 from castd.config.exposure import exposed
 from castd.config.hooks import unusable
-from castd.config.model import Config, Delivery, Logs
+from castd.config.model import Config, Delivery, Listen, Logs
 from castd.config.problems import Problems, dotted
 from castd.config.schema import shown
 
@@ -68,6 +68,11 @@ def check(config: Config, source: object, problems: Problems) -> None:
         problems.add(source, "certificates.certificate: must name a PEM file")
     for line in exposed(config, source):
         problems.add(source, line)
+    for line in _twice(config.listen):
+        problems.add(source, line)
+    for number, dj in enumerate(config.djs, 1):
+        if not dj.password and "password" not in problems.failed:
+            problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")
     for line in unusable(config.hooks, problems.failed):
         problems.add(source, line)
     for line in _shared_logs(config.logs):
@@ -82,6 +87,14 @@ def check(config: Config, source: object, problems: Problems) -> None:
         section = dotted("mounts", name)
         for line in _contradictions(section, {**values, **own}, origin | dict.fromkeys(own, section), problems.failed):
             problems.add(source, line)
+
+
+def _twice(listen: Iterable[Listen]) -> Iterator[str]:
+    seen: set[tuple[str, int]] = set()
+    for number, each in enumerate(listen, 1):
+        if (each.host, each.port) in seen and each.port:
+            yield f"listen[{number}]: the same address and port as one before it"
+        seen.add((each.host, each.port))
 
 
 def _shared_logs(logs: Logs) -> Iterator[str]:

@@ -33,6 +33,9 @@ def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
         yield f"auth.{name}", getattr(config.auth, name)
     for mount, values in config.mounts.items():
         yield f"the source_password_file of {mount}", values.get("source_password_file", "")
+        yield f"the stream_key_file of {mount}", values.get("stream_key_file", "")
+    for dj in config.djs:
+        yield f"the password of {dj.user}", dj.password_file
     for each in config.certificates:
         yield "a certificate's key", each.key or each.certificate
     for hook in config.hooks:

@@ -19,24 +19,13 @@ from castd.config import contradictions
 from castd.config.files import read_toml
 from castd.config.model import (
     Auth,
-    Bans,
-    Certificate,
     Config,
-    Delivery,
-    Files,
-    Hook,
-    Limits,
     Listen,
-    Logs,
     MountSettings,
-    Proxies,
-    Server,
-    Sessions,
-    Tls,
 )
 from castd.config.names import mount_name
 from castd.config.problems import Problems, dotted, nearest
-from castd.config.reader import PLAIN_SECTIONS, Reader, remedy
+from castd.config.reader import PLAIN_SECTIONS, TABLES, Reader, remedy
 from castd.config.schema import Key, keys, shown
 from castd.errors import ConfigError
 
@@ -59,26 +48,18 @@ FOREIGN_VARIABLE = re.compile(r"CASTD_((SERVICE_(HOST|PORT)|PORT)(_.*)?|NAME|ENV
 itself into that of a hook's program, which may well call castd."""
 
 
-TABLE_SECTIONS = ("listen", "certificates", "hooks", "mounts")
-"""Sections that hold tables."""
-
-
 @dataclass(slots=True)
 class Layer:
     """What one source of configuration gives, checked; keys it does not give are absent.
 
     Attributes:
         plain: values by key by section.
-        listen: values by key of each address.
-        certificates: values by key of each certificate.
-        hooks: values by key of each hook.
+        tables: values by key of each table, in their order, by section.
         mounts: values by key by normalised name, or "default".
     """
 
     plain: dict[str, dict[str, Any]] = field(default_factory=dict)
-    listen: list[dict[str, Any]] = field(default_factory=list)
-    certificates: list[dict[str, Any]] = field(default_factory=list)
-    hooks: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -102,26 +83,16 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
     plain = {name: file.plain.get(name, {}) | variables.plain.get(name, {}) for name in PLAIN_SECTIONS}
     plain["server"]["state_dir"] = plain["server"].get("state_dir") or _default_state_dir(environ, problems)
-    listen = variables.listen or file.listen
+    tables: dict[str, Any] = {
+        name: tuple(kind(**values) for values in (variables.tables.get(name) or file.tables.get(name) or ()))
+        for name, kind in TABLES.items()
+    }
+    tables["listen"] = tables["listen"] or Config().listen
     mounts = {
         name: file.mounts.get(name, {}) | variables.mounts.get(name, {}) for name in file.mounts | variables.mounts
     }
-    config = Config(
-        server=Server(**plain["server"]),
-        listen=tuple(Listen(**values) for values in listen) or Config().listen,
-        certificates=tuple(Certificate(**values) for values in file.certificates),
-        tls=Tls(**plain["tls"]),
-        proxies=Proxies(**plain["proxies"]),
-        auth=Auth(**plain["auth"]),
-        limits=Limits(**plain["limits"]),
-        bans=Bans(**plain["bans"]),
-        files=Files(**plain["files"]),
-        sessions=Sessions(**plain["sessions"]),
-        logs=Logs(**plain["logs"]),
-        hooks=tuple(Hook(**values) for values in file.hooks),
-        delivery=Delivery(**plain["delivery"]),
-        mounts=mounts,
-    )
+    plain_sections: dict[str, Any] = {name: kind(**plain[name]) for name, kind in PLAIN_SECTIONS.items()}
+    config = Config(**plain_sections, **tables, mounts=mounts)
     contradictions.check(config, path or "environment", problems)
     problems.raise_any()
     if path and _holds_secret(file):
@@ -142,17 +113,14 @@ def _read_file(path: Path, problems: Problems) -> Layer:
         if name in PLAIN_SECTIONS:
             if _is_table(name, value, path, problems):
                 layer.plain[name] = reader.section(name, PLAIN_SECTIONS[name], value)
-        elif name == "listen":
-            layer.listen = _read_listen(value, reader)
-        elif name == "certificates":
-            layer.certificates = _read_tables(name, Certificate, value, reader)
-        elif name == "hooks":
-            layer.hooks = _read_tables(name, Hook, value, reader)
+        elif name in TABLES:
+            layer.tables[name] = _read_tables(name, TABLES[name], value, reader)
         elif name == "mounts":
             if _is_table(name, value, path, problems):
                 layer.mounts = _read_mounts(value, reader)
         else:
-            problems.add(path, f"{dotted(name)}: unknown section{remedy(name, [*PLAIN_SECTIONS, *TABLE_SECTIONS])}")
+            known = [*PLAIN_SECTIONS, *TABLES, "mounts"]
+            problems.add(path, f"{dotted(name)}: unknown section{remedy(name, known)}")
     return layer
 
 
@@ -166,19 +134,6 @@ def _read_tables(section: str, kind: type, value: object, reader: Reader) -> lis
         return []
     names = [section] if len(tables) == 1 else [f"{section}[{number}]" for number in range(1, len(tables) + 1)]
     return [reader.section(name, kind, table) for name, table in zip(names, tables, strict=True)]
-
-
-def _read_listen(value: object, reader: Reader) -> list[dict[str, Any]]:
-    addresses = _read_tables("listen", Listen, value, reader)
-    seen: set[tuple[str, int]] = set()
-    for number, values in enumerate(addresses, 1):
-        address = Listen(**values)
-        known = not {"host", "port"} & reader.problems.failed
-        if (address.host, address.port) in seen and address.port and known:
-            name = "listen" if len(addresses) == 1 else f"listen[{number}]"
-            reader.problems.add(reader.source, f"{name}: the same address and port as one before it")
-        seen.add((address.host, address.port))
-    return addresses
 
 
 def _read_mounts(tables: Mapping[str, Any], reader: Reader) -> dict[str, dict[str, Any]]:
@@ -211,7 +166,7 @@ def _read_environment(environ: Mapping[str, str], problems: Problems) -> Layer:
     layer = Layer()
     for section, texts in given.items():
         if section == "listen":
-            layer.listen = [reader.section(section, Listen, texts)]
+            layer.tables["listen"] = [reader.section(section, Listen, texts)]
         elif section == "mounts.default":
             layer.mounts["default"] = reader.section(section, MountSettings, texts)
         else:
@@ -254,7 +209,7 @@ def _holds_secret(layer: Layer) -> bool:
         for kind, values in [
             (Auth, layer.plain.get("auth", {})),
             *((MountSettings, own) for own in layer.mounts.values()),
-            *((Hook, each) for each in layer.hooks),
+            *((kind, each) for name, kind in TABLES.items() for each in layer.tables.get(name, ())),
         ]
         for key in keys(kind).values()
         if key.secret

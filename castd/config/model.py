@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from castd.config.rules import (
@@ -18,7 +19,10 @@ from castd.config.rules import (
     EVENTS,
     FIELD,
     HOST,
+    MOUNT,
+    MOUNT_OR_NONE,
     MOUNT_USER,
+    MOUNTS,
     NAME,
     NETWORK,
     PATH,
@@ -61,12 +65,14 @@ class Listen:
         port: TCP port; 0 means any free one.
         proxy_protocol: connections begin with a PROXY protocol header, from a trusted proxy.
         tls: "on" for TLS alone, "auto" for TLS and plain HTTP, told apart by their first byte.
+        shoutcast_mount: what SHOUTcast encoders feed that come to this port; "" means the first of [shoutcast] mounts.
     """
 
     host: Annotated[str, ADDRESS] = ""
     port: Annotated[int, between(0, 65535)] = 8000
     proxy_protocol: bool = False
     tls: Literal["off", "on", "auto"] = "off"
+    shoutcast_mount: Annotated[str, MOUNT_OR_NONE] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +137,44 @@ class Auth:
     admin_password_file: Annotated[str, PATH] = ""
     admin_token: Annotated[str, SECRET] = field(default="", repr=False)
     admin_token_file: Annotated[str, PATH] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dj:
+    """[[djs]]: somebody who may feed some mounts.
+
+    Attributes:
+        user: what they sign in with.
+        password: likewise; "" lets nobody in.
+        password_file: where load() read it; "" if it did not.
+        mounts: names and globs of the mounts.
+        priority: of several sources at a mount, the one with the highest is heard; everybody else's is 0.
+    """
+
+    user: Annotated[str, USER] = "dj"
+    password: Annotated[str, SECRET] = field(default="", repr=False)
+    password_file: Annotated[str, PATH] = ""
+    mounts: tuple[Annotated[str, MOUNTS], ...] = ("/*",)
+    priority: Annotated[int, between(-1000, 1000)] = 0
+
+    def may_feed(self, mount: str) -> bool:
+        """Is that mount one of theirs?"""
+        return any(fnmatchcase(mount, pattern) for pattern in self.mounts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shoutcast:
+    """[shoutcast]: what its encoders, players and panels take for granted.
+
+    Attributes:
+        mounts: those of stream ids 1, 2, ...; the first is for encoders that name none, and what players get at "/;".
+    """
+
+    mounts: tuple[Annotated[str, MOUNT], ...] = ("/stream",)
+
+    def mount(self, stream_id: int) -> str:
+        """The mount of a stream id, from 1; that of 1 for 0; "" if there is none."""
+        return self.mounts[max(stream_id, 1) - 1] if max(stream_id, 1) <= len(self.mounts) else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +369,8 @@ class MountSettings(Pace):
         source_user: what encoders of this mount sign in with.
         source_password: likewise; "" means the server's, which castd.access.secrets knows.
         source_password_file: where load() read the password; "" if it did not.
+        stream_key: in the URL of an encoder's request, lets it in without user and password; "" lets nobody in.
+        stream_key_file: where load() read it; "" if it did not.
     """
 
     name: Annotated[str, TEXT] = ""
@@ -342,6 +388,8 @@ class MountSettings(Pace):
     source_user: Annotated[str, MOUNT_USER] = ""
     source_password: Annotated[str, SECRET] = field(default="", repr=False)
     source_password_file: Annotated[str, PATH] = ""
+    stream_key: Annotated[str, SECRET] = field(default="", repr=False)
+    stream_key_file: Annotated[str, PATH] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,6 +407,8 @@ class Config:
     tls: Tls = Tls()
     proxies: Proxies = Proxies()
     auth: Auth = Auth()
+    djs: tuple[Dj, ...] = ()
+    shoutcast: Shoutcast = Shoutcast()
     limits: Limits = Limits()
     bans: Bans = Bans()
     files: Files = Files()

@@ -15,6 +15,7 @@ from castd.config.model import (
     Bans,
     Certificate,
     Delivery,
+    Dj,
     Files,
     Hook,
     Limits,
@@ -24,6 +25,7 @@ from castd.config.model import (
     Proxies,
     Server,
     Sessions,
+    Shoutcast,
     Tls,
 )
 from castd.config.problems import Problems, nearest
@@ -35,6 +37,7 @@ PLAIN_SECTIONS: Mapping[str, type] = {
     "tls": Tls,
     "proxies": Proxies,
     "auth": Auth,
+    "shoutcast": Shoutcast,
     "limits": Limits,
     "bans": Bans,
     "files": Files,
@@ -44,13 +47,14 @@ PLAIN_SECTIONS: Mapping[str, type] = {
 }
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
 
+TABLES: Mapping[str, type] = {"listen": Listen, "certificates": Certificate, "djs": Dj, "hooks": Hook}
+"""Sections that are any number of tables, in double brackets."""
+
 HOME_OF_KEY = {
     key: f"[{section}]"
     for section, kind in {
-        "[hooks]": Hook,
+        **{f"[{name}]": kind for name, kind in TABLES.items()},
         'mounts."/name"': MountSettings,
-        "[listen]": Listen,
-        "[certificates]": Certificate,
         **PLAIN_SECTIONS,
     }.items()
     for key in keys(kind)

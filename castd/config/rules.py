@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from castd.config.events import EVENT_NAMES, matching
+from castd.config.names import mount_name
 
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 """A host name or an IPv4 address, told apart later by the resolver."""
@@ -127,6 +128,23 @@ USER = Rule(
 MOUNT_USER = Rule(
     f'{USER.allowed}, or "" for the server\'s',
     lambda text: text == "" or USER.holds(text),
+)
+
+
+def _is_mount(text: str) -> bool:
+    try:
+        return mount_name(text) == text
+    except ValueError:
+        return False
+
+
+MOUNT = Rule('the name of a mount, such as "/live"', _is_mount)
+
+MOUNT_OR_NONE = Rule(f'{MOUNT.allowed}, or "" for none', lambda text: text == "" or _is_mount(text))
+
+MOUNTS = Rule(
+    'the name of a mount such as "/live", or a pattern such as "/dj-*"',
+    lambda text: text.startswith("/") and _printable(text),
 )
 
 SECRET = Rule(

@@ -11,6 +11,7 @@ import json
 import logging
 import re
 from email.utils import formatdate
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ import trio
 from castd import __version__
 from castd.errors import ClientError, IncompleteBody
 from castd.http.messages import Client, Request, Response, decode_text, parse_query, phrase
+from castd.wire import shoutcast
 from castd.wire.icecast_head import HeadLimits, split_head
 
 if TYPE_CHECKING:
@@ -48,7 +50,16 @@ LOGGED_PATH = 256
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """RFC 9110 §15.2.1: what clients wait for that sent `Expect: 100-continue`."""
 
+CARRY_ON = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"
+"""The reply to one batch of a stream that comes in many."""
+
 SERVER = f"castd/{__version__}"
+
+SHOUTCAST = "SHOUTCAST"
+"""The method of a request made for a SHOUTcast encoder, which sends none; no client may name it."""
+
+SHOUTCAST_PATH = "/;source"
+"""Its path, which is nobody else's."""
 
 _QUOTED = re.compile(r"""[: ]*(bytearray\(|\bb['"]).*""", re.DOTALL)
 
@@ -63,6 +74,8 @@ class Exchange:
         answered: a reply went out already, or the stream was handed on: no other can follow.
         user: who signed in, "" if nobody did.
         status: of the reply that went out here; 0 if none did.
+        follow: answer this request with 200 and nothing, and wait for the next on the same connection; None if the
+            client hung up instead. Only after the whole body was received.
         out: the stream, for the reply.
     """
 
@@ -74,6 +87,7 @@ class Exchange:
         self.user = ""
         self.status = 0
         self.out = Tally(stream)
+        self.follow: Callable[[], Awaitable[Exchange | None]] = _nothing_follows
         self._limits = limits
 
     async def send_raw(self, data: bytes) -> None:
@@ -223,6 +237,7 @@ class Connection:
         self._common_fields = fields
         self._on_answered = on_answered
         self._received = b""
+        self._first = True
 
     async def serve(self) -> None:
         """Answer requests until the connection ends; a client that goes away is no error."""
@@ -237,10 +252,9 @@ class Connection:
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes + 64)
         try:
             with trio.fail_after(self._limits.header_timeout_seconds):
-                head = await self._read_head()
-            if not head:
+                exchange = await self._receive_request(parser)
+            if exchange is None:
                 return False
-            exchange = self._exchange(head, parser)
         except trio.TooSlowError:
             if self._received:
                 log.info("%s sent no complete request within %g s", self._address, self._limits.header_timeout_seconds)
@@ -266,6 +280,10 @@ class Connection:
     async def _reply(self, exchange: Exchange, parser: h11.Connection, response: Response) -> bool:
         """Write the reply to a request; False when no other can follow."""
         request, exchange.status = exchange.request, response.status
+        if request.method == SHOUTCAST:
+            with trio.move_on_after(self._limits.reply_timeout_seconds):
+                await exchange.out.send_all(response.body)
+            return False
         stays = _wants_to_stay(request) and not request.has_body and response.status < 400
         try:
             await self._send(exchange.out, parser, response, stays=stays, with_body=request.method != "HEAD")
@@ -274,15 +292,25 @@ class Connection:
                 response.content.close()
         return stays
 
-    async def _read_head(self) -> bytes:
-        """The next head, normalised; empty if the client hung up instead."""
-        while (split := split_head(self._received, self._head_limits)) is None:
+    async def _receive_request(self, parser: h11.Connection) -> Exchange | None:
+        """The next request; None if the client hung up instead."""
+        while True:
+            if self._first and (greeting := shoutcast.password_line(self._received)):
+                return self._greeted(*greeting)
+            if split := split_head(self._received, self._head_limits):
+                self._first = False
+                head, self._received = split
+                return self._exchange(head, parser)
             data = await self._stream.receive_some(READ_BYTES)
             if not data:
-                return b""
+                return None
             self._received += data
-        head, self._received = split
-        return head
+
+    def _greeted(self, password: str, rest: bytes) -> Exchange:
+        """What a SHOUTcast encoder asks for, who knows no requests."""
+        client = self._identify({})
+        request = Request(SHOUTCAST, SHOUTCAST_PATH, {}, {}, "1.0", client.address, self._local, password=password)
+        return Exchange(request, self._stream, Body(self._stream, None, rest), self._limits)
 
     def _exchange(self, head: bytes, parser: h11.Connection) -> Exchange:
         try:
@@ -290,7 +318,7 @@ class Connection:
             event = parser.next_event()
         except h11.RemoteProtocolError as error:
             raise ClientError(error.error_status_hint, f"not a valid request: {_without_data(error)}") from None
-        if not isinstance(event, h11.Request):
+        if not isinstance(event, h11.Request) or event.method == SHOUTCAST.encode():
             raise ClientError(400, "not a valid request")
         expects_continue = parser.they_are_waiting_for_100_continue  # only known before the next event
         headers = _fields(event)
@@ -316,7 +344,16 @@ class Connection:
         if framed and self._received:  # nothing would mean to h11 that the client hung up
             parser.receive_data(self._received)
         body = Body(self._stream, parser if framed else None, self._received)
-        return Exchange(request, self._stream, body, self._limits)
+        exchange = Exchange(request, self._stream, body, self._limits)
+        if framed:
+            exchange.follow = partial(self._follow, parser)
+        return exchange
+
+    async def _follow(self, parser: h11.Connection) -> Exchange | None:
+        """See Exchange.follow."""
+        await self._stream.send_all(CARRY_ON)
+        self._received = parser.trailing_data[0]
+        return await self._receive_request(h11.Connection(h11.SERVER, max_incomplete_event_size=2 * READ_BYTES))
 
     async def _answer(self, exchange: Exchange) -> Response | None:
         """What the dispatcher says, errors turned into replies; None if the exchange is over."""
@@ -334,7 +371,11 @@ class Connection:
         except Exception:
             log.exception("%s %s from %s failed", request.method, request.path[:LOGGED_PATH], request.address)
             error = ClientError(500, "the server failed to answer; its log says why")
-        return None if exchange.answered else _refusal(error, request.path)
+        if exchange.answered:
+            return None
+        if request.method == SHOUTCAST:
+            return Response(error.status, shoutcast.refusal(error.status, error.reason))
+        return _refusal(error, request.path)
 
     async def _send(
         self, out: trio.abc.SendStream, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool
@@ -372,6 +413,10 @@ class Connection:
             dropped = 0
             while dropped < LINGER_BYTES and (data := await self._stream.receive_some(READ_BYTES)):
                 dropped += len(data)
+
+
+async def _nothing_follows() -> Exchange | None:
+    return None
 
 
 def _fields(event: h11.Request) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
@@ -57,6 +57,7 @@ class Request:
         expects_continue: it waits for 100 Continue before it sends a body.
         has_body: it announced a body by length or chunks; an encoder's endless body announces nothing.
         scheme, forwarded_host, prefix: of the URL the client used, as Client has them.
+        password: the line a SHOUTcast encoder sent in place of a request.
     """
 
     method: str
@@ -71,6 +72,11 @@ class Request:
     scheme: str = "http"
     forwarded_host: str = ""
     prefix: str = ""
+    password: str = field(default="", repr=False)
+
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """The same request with other header fields."""
+        return replace(self, headers=headers)
 
     @property
     def decoded_path(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from castd.http.connection import Exchange
     from castd.http.messages import Request, Response
+    from castd.wire.shoutcast import Login
 
 
 class Need(Enum):
@@ -58,6 +59,8 @@ class Route:
         need: what the client must show.
         handler: answers with a Response, or with None if it answered on the stream itself.
         changes: it changes something: refused when a browser sends it from another site.
+        mount_of: finds the mount it is about where neither the path nor the argument `mount` says so.
+        password_of: finds the password where SHOUTcast's clients put it; without it, it is in Authorization.
     """
 
     methods: tuple[str, ...]
@@ -65,6 +68,8 @@ class Route:
     need: Need
     handler: Handler
     changes: bool = False
+    mount_of: Callable[[Request], str] | None = None
+    password_of: Callable[[Request], Login] | None = None
 
     @property
     def scope(self) -> Literal["all", "listeners", "sources"]:
@@ -113,6 +118,8 @@ class Router:
         if route.path == "*":
             return claimed_mount(request) if route.need is Need.SOURCE else request.decoded_path
         name = parameters.get("name") or request.argument("mount") or ""
+        if not name and route.mount_of:
+            name = route.mount_of(request)
         if not name:
             return ""
         return name if name.startswith("/") else "/" + name  # a missing slash is forgiven (quirk 9)

@@ -6,8 +6,9 @@ Icecast's, at once, before any audio: `HTTP/1.0 200 OK` (capture A04).
 
 from __future__ import annotations
 
-import logging
 import re
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,10 +16,9 @@ import trio
 
 from castd.errors import ClientError
 from castd.http.connection import CONTINUE
-from castd.ingest.session import Session
-from castd.mount.party import Description, Goodbye, Source, closing_words
-from castd.stats.visits import arrival
-from castd.tcp import descriptor, read_tcp_state
+from castd.http.messages import Response
+from castd.ingest.batches import Batches, begins_at, is_batch
+from castd.mount.party import Description
 from castd.wire import content_types
 from castd.wire.icy import MAX_METAINT
 from castd.wire.text import one_line
@@ -28,19 +28,7 @@ if TYPE_CHECKING:
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
-    from castd.mount.mount import Mount
-    from castd.mount.registry import Registry
-    from castd.stats.records import Records
-    from castd.stats.visits import Arrival
-    from castd.tcp import TcpState
-
-log = logging.getLogger(__name__)
-
-DEAD_SECONDS = 2.0
-"""A source silent for so long is dead if somebody with the same right waits for its mount."""
-
-WATCH_SECONDS = 0.05
-"""How often a waiting newcomer looks whether the source there is alive after all."""
+    from castd.ingest.intake import Intake
 
 MIN_METAINT = 256
 """Smallest interval between a source's own ICY blocks: with a title at each byte they would outweigh the audio."""
@@ -57,86 +45,66 @@ _TYPE = re.compile(r"[!#$&^_.+a-z0-9-]{1,127}/[!#$&^_.+a-z0-9-]{1,127}")  # RFC 
 class Icecast:
     """The handler of PUT and SOURCE."""
 
-    def __init__(self, current: Current, registry: Registry, records: Records) -> None:
+    def __init__(self, current: Current, intake: Intake) -> None:
         self._current = current
-        self._registry = registry
-        self._records = records
+        self._intake = intake
+        self._batches: dict[str, Batches] = {}
 
-    async def push(self, exchange: Exchange, call: Call) -> None:
-        """Take a source's stream until it ends; it is authorised already.
+    async def push(self, exchange: Exchange, call: Call) -> Response | None:
+        """Take a source's stream until it ends, or one batch of it; it is authorised already.
 
         Raises:
-            ClientError: 403: the mount is busy, or there are too many sources; 415: a type that is not audio;
-                400: a broken header.
+            ClientError: see Intake.feed and Batches.add; 415: a type that is not audio; 400: a broken header.
         """
+        if is_batch(exchange):
+            return await self._push_batch(exchange, call)
         request = exchange.request
-        metaint = _metaint(request)
-        with trio.CancelScope() as scope:
-            source = Source(
-                address=request.address,
-                agent=request.agent,
-                user=call.user,
-                protocol=request.method,
-                description=describe(request),
-                connected=self._registry.clock.monotonic(),
-                stop=scope.cancel,
-            )
-            mount = await self._take(call.mount, source)
-            # it may have waited its turn, and is no older than its claim
-            source.connected = source.received = self._registry.clock.monotonic()
-            self._registry.totals.sources += 1
-            with mount.claim(source):
-                since = arrival(mount, mount.ring.head)
-                log.info("%s: source %d from %s (%s) connected by %s, %s", mount.name, source.id, source.address,
-                         source.agent, source.protocol, source.description.content_type)  # fmt: skip
-                try:
-                    await exchange.send_raw((CONTINUE if request.expects_continue else b"") + _WELCOME)
-                    reason = await Session(
-                        mount, source, exchange.body.receive, self._current, lambda: len(self._registry.mounts), metaint
-                    ).run()
-                    source.gone = source.gone or reason
-                except (trio.BrokenResourceError, trio.TooSlowError):  # it was gone before it had our reply
-                    source.gone = source.gone or Goodbye.RESET
-                except trio.Cancelled:
-                    source.gone = source.gone or Goodbye.DRAINED
-                    raise
-                finally:
-                    self._say_goodbye(mount, source, since, read_tcp_state(descriptor(exchange.stream)))
-        self._registry.reap()  # at once where nothing lingers
+        greeting = (CONTINUE if request.expects_continue else b"") + _WELCOME
+        await self._intake.feed(
+            exchange,
+            call,
+            describe(request),
+            exchange.body.receive,
+            protocol=request.method,
+            greet=partial(exchange.send_raw, greeting),
+            metaint=_metaint(request),
+        )
+        return None
 
-    async def _take(self, name: str, source: Source) -> Mount:
-        """The mount, free to be claimed. A source that is there and dead is replaced; one alive is not.
+    async def _push_batch(self, exchange: Exchange, call: Call) -> Response | None:
+        request, start = exchange.request, begins_at(exchange.request)
+        if start and (batches := self._batches.get(call.mount)):
+            await batches.add(exchange)
+            return Response(200)
+        batches = Batches(self._current, start)
 
-        Raises:
-            ClientError: 403.
-        """
-        clock = self._registry.clock.monotonic
-        heard_before: dict[int, float] = {}
-        while (mount := self._registry.get(name)) is not None and (there := mount.source) is not None:
-            if there.received > heard_before.setdefault(there.id, there.received):
-                raise ClientError(403, "Mountpoint in use")
-            silent = clock() - there.received
-            if silent >= DEAD_SECONDS:
-                log.warning("%s: source %d sent nothing for %.1f s and is replaced by %s",
-                            name, there.id, silent, source.address)  # fmt: skip
-                there.end(Goodbye.REPLACED)
-                mount.release(there)
-            else:
-                await trio.sleep(min(WATCH_SECONDS, DEAD_SECONDS - silent))
-        if self._registry.sources >= self._current.config.limits.max_sources:
-            self._registry.observer.limit_reached("limits.max_sources", self._current.config.limits.max_sources)
-            raise ClientError(403, "too many sources connected")
+        async def feed() -> None:
+            """The first batch's connection carries the session; the encoder may close it."""
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve)
+                await self._intake.feed(
+                    exchange, call, describe(request), batches.receive, protocol=request.method, greet=welcome
+                )
+                nursery.cancel_scope.cancel()
+
+        async def welcome() -> None:
+            self._batches[call.mount] = batches
+            exchange.answered, exchange.status = True, 200
+            mine.set()
+
+        async def serve() -> None:
+            await mine.wait()
+            with suppress(ClientError, trio.BrokenResourceError):  # the source may go on over another connection
+                await batches.serve(exchange)
+
+        mine = trio.Event()
         try:
-            return self._registry.open(name)
-        except OSError as error:
-            log.error("%s: no memory or descriptor for its ring: %s", name, error)
-            raise ClientError(503, "the server has no resources for another mount", (("Retry-After", "5"),)) from None
-
-    def _say_goodbye(self, mount: Mount, source: Source, since: Arrival, tcp: TcpState | None) -> None:
-        log.info("%s: source %d closed: %s, %.1f s, %d bytes, %d skipped", mount.name, source.id,
-                 closing_words(source.gone, source.ended_by), mount.clock.monotonic() - source.connected,
-                 source.bytes_received, source.skipped_bytes)  # fmt: skip
-        self._records.departed(mount, source, since, tcp)
+            await feed()
+        finally:
+            batches.close()
+            if self._batches.get(call.mount) is batches:
+                del self._batches[call.mount]
+        return None
 
 
 def describe(request: Request) -> Description:

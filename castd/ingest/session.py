@@ -225,6 +225,7 @@ class Session:
 
     async def _set_info(self, codec: str, start: bytes) -> None:
         info = await trio.to_thread.run_sync(tags.stream_info, codec, start, limiter=_tag_threads)
+        self._source.info = info
         if self._mount.source is self._source:
             self._mount.info = info
 

@@ -14,14 +14,14 @@ from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
 from castd.mount.ring import Ring
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
-from castd.wire.framer import ENTRY_SECONDS
+from castd.wire.framer import ENTRY_SECONDS, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from castd.config import MountSettings
     from castd.mount.party import Description, Listener, Source
-    from castd.wire.framer import Run
+    from castd.wire.framer import Head
     from castd.wire.tags import StreamInfo
 
 log = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ class Mount:
         self._bytes_sent_to_departed = 0
         self._base: float | None = None  # media time at zero of the source's
         self._timed = True
+        self._joining = False  # the source was recognised while it stood by, and begins at its next entry
         self._ring_limit = settings.ring_bytes
 
     def reconfigure(self, settings: MountSettings) -> None:
@@ -166,11 +167,14 @@ class Mount:
 
     def _begin(self, source: Source) -> None:
         self.description = source.description
-        self.info = None
+        self.info = source.info
         self.started = self.clock.wall()
         self.lost = None
         self._base = None
+        self._joining = bool(source.format)
         self._splice()
+        if source.format:
+            self._adopt(source)
 
     def _splice(self) -> None:
         """What comes is not the continuation of what was: who joins hears none of that."""
@@ -187,14 +191,17 @@ class Mount:
             content_type: for listeners; may differ from what the source declared.
         """
         source.description = replace(source.description, content_type=content_type)
-        if source is not self.source:
-            return
+        source.format = format
+        if source is self.source:
+            self._adopt(source)
+
+    def _adopt(self, source: Source) -> None:
         self.description = source.description
-        if self.format and self.format != format:
+        if self.format and self.format != source.format:
             for listener in list(self.listeners.values()):
-                if listener.connected < source.connected:
+                if listener.connected < source.connected or self._joining:
                     listener.end(Goodbye.FORMAT_CHANGED)
-        self.format = format
+        self.format = source.format
 
     def join_point(self) -> EntryMark | None:
         """Where a new listener starts: a burst before the live end; see Timeline.join.
@@ -213,14 +220,25 @@ class Mount:
         """Put whole frames at the head of the ring; never waits.
 
         Args:
-            source: who sends them; those of a source that does not feed the ring are discarded.
+            source: who sends them; those of a source that stands by are discarded, but for its headers.
             run: see castd.wire.framer; its times count from that source's first frame.
 
         Raises:
             ValueError: the run is larger than the ring (the framer's fault: see framer.RUN_BYTES).
         """
+        if run.head is not None:
+            source.head = run.head
         if source is not self.source:
             return
+        if self._joining:
+            pieces = _from_entry(run, source.head)
+            self._joining = not pieces
+            for piece in pieces:
+                self._put(piece)
+        else:
+            self._put(run)
+
+    def _put(self, run: Run) -> None:
         size = len(run.data)
         if size > self.ring.capacity:
             raise ValueError(f"a run of {size} bytes does not fit the ring of {self.name}")
@@ -324,3 +342,17 @@ class Mount:
             self.outlet.close()
         self.ring.close()
         self.observer.mount_closed(self, reason)
+
+
+def _from_entry(run: Run, head: Head | None) -> list[Run]:
+    """What of a run a decoder can begin with that knows nothing of the stream yet: its headers, then from an entry on;
+    nothing if there is no entry."""
+    if run.head is not None:
+        return [run]
+    if not run.entries:
+        return []
+    first = run.entries[0]
+    start = None if run.start is None else first.time
+    entries = tuple(replace(each, offset=each.offset - first.offset) for each in run.entries)
+    rest = Run(run.data[first.offset :], start, run.end, entries)
+    return [Run(head.data, start, start, (), head), rest] if head else [rest]

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from castd.wire.framer import Head
+    from castd.wire.tags import StreamInfo
+
 
 class Ids:
     """Ids of sources and listeners: never used again, not even by the next process, which goes on after the records of
@@ -145,6 +148,9 @@ class Source:
         bytes_received: of its body.
         received: monotonic seconds at which its last bytes came.
         skipped_bytes: of those that were no part of a frame; tags are not counted.
+        format: how its bytes are framed, "" before they were recognised.
+        head: the headers in force, where its format has some.
+        info: what its bytes say of themselves; None until known.
         gone, ended_by: as for a listener.
     """
 
@@ -160,6 +166,9 @@ class Source:
     bytes_received: int = 0
     received: float = 0.0
     skipped_bytes: int = 0
+    format: str = ""
+    head: Head | None = None
+    info: StreamInfo | None = None
     gone: Goodbye | None = None
     ended_by: str = ""
 

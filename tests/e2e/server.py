@@ -18,6 +18,11 @@ from tests.e2e.program import Program, until
 SOURCE_PASSWORD = "s0urce-secret"
 ADMIN_PASSWORD = "adm1n-secret"
 
+LISTEN = """\
+[[listen]]
+host = "127.0.0.1"
+port = {port}"""
+
 READY_SECONDS = 20.0
 """How long a server may take from its start to its first line."""
 
@@ -78,9 +83,10 @@ class Castd:
         folder: takes the configuration, the state and the logs.
         settings: lines of TOML added to the configuration.
         listen: lines of TOML added to its [[listen]].
+        port: of that; None leaves [[listen]] to the settings.
     """
 
-    def __init__(self, folder: Path, settings: str = "", listen: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", listen: str = "", port: int | None = 0) -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
         config.write_text(
@@ -88,9 +94,7 @@ class Castd:
 [server]
 state_dir = "{folder / "state"}"
 
-[[listen]]
-host = "127.0.0.1"
-port = 0
+{"" if port is None else LISTEN.format(port=port)}
 {listen}
 
 [auth]

@@ -270,7 +270,7 @@ async def test_a_reply_nobody_takes_ends_the_connection(autojump_clock: trio.tes
 async def test_after_a_refusal_it_listens_for_a_moment(autojump_clock: trio.testing.MockClock) -> None:
     """A close at once would be a reset, and could overtake the reply that says why."""
     async with talking(echo) as client:
-        assert (await client.ask(b"NONSENSE\r\n\r\n")).status == 400
+        assert (await client.ask(b"NONSENSE X\r\n\r\n")).status == 400
         await client.send(b"x" * 10_000)
         assert await client.rest() == b""
         await trio.sleep(connection.LINGER_SECONDS - 0.1)
@@ -423,6 +423,9 @@ async def poke(pieces: list[bytes]) -> None:
                 pass
             received = await client.rest()
         if received and not received.startswith((b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 100 ")):
+            if not received.startswith(b"HTTP/"):  # any word alone on a line could be SHOUTcast's password
+                assert received.endswith(b"\r\n")
+                received = b""
             for reply in replies(without_bodies_of_head(received)):
                 assert 200 <= reply.status < 600
                 assert reply.status != 500

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from castd.config import Delivery, Limits
-from castd.ingest.icecast import DEAD_SECONDS
+from castd.ingest.intake import DEAD_SECONDS
 from castd.mount.party import Goodbye, Source
 from tests.support import ADMIN, SOURCE, Bench, Client, Encoder, basic, bench, configured, frames, head, serving, until
 

@@ -52,7 +52,7 @@ folder = {folder}/
 address = {host}
 port = {port}
 password = {password}
-type = 1
+type = {type}
 tls = 0
 cert_hash =
 mount = {mount}
@@ -136,6 +136,7 @@ class Butt:
 
     Args:
         codec: "mp3", "ogg" (Vorbis), "opus" or "flac".
+        mount: "" makes it speak SHOUTcast, which has none; the stream goes to the port after the server's then.
     """
 
     def __init__(self, desktop: Desktop, codec: str, server: Server, mount: str, folder: Path) -> None:
@@ -151,6 +152,7 @@ class Butt:
                 port=address.port,
                 password=SOURCE_PASSWORD,
                 mount=mount.removeprefix("/"),
+                type=int(bool(mount)),
             ),
             encoding="utf-8",
         )

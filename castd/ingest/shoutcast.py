@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from castd.access.authorise import CHALLENGE
 from castd.config import mount_name
 from castd.errors import ClientError
 from castd.http.connection import READ_BYTES
@@ -47,11 +48,11 @@ class Shoutcast:
         """Of an encoder, or of a title.
 
         Raises:
-            ClientError: 400: a title without any (capture C62).
+            ClientError: 401: a title without any (Icecast says 400, capture C62).
         """
         text = request.password or request.argument("pass")
         if not text:
-            raise ClientError(400, "missing pass parameter")
+            raise ClientError(401, "missing pass parameter", CHALLENGE)
         return shoutcast.login(text)
 
     def mount(self, request: Request) -> str:

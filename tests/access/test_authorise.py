@@ -15,7 +15,9 @@ import castd
 from castd.access import authorise, secrets
 from castd.app import Server
 from castd.config import Config
+from castd.http.connection import SHOUTCAST
 from castd.http.routes import Need, Route
+from castd.wire.shoutcast import BAD_PASSWORD
 from tests.support import ADMIN, SECRETS, SOURCE, TOKEN, Bench, basic, bench, configured, head
 
 if TYPE_CHECKING:
@@ -86,7 +88,14 @@ async def test_every_route_asks_who_is_there(method: str, route: Route, autojump
     async with bench() as castd:
         if not (method == "GET" and route.path == "*"):  # listeners need a socket
             await live(castd)
+        if method == SHOUTCAST:  # which no client can name: it is made of a line with a password
+            async with castd.connect() as client:
+                await client.send(b"a guess\r\n")
+                assert await client.rest() == BAD_PASSWORD
         reply = await castd.ask(head(method, path_of(route) + "?mount=/live&mode=updinfo&song=x&id=1"))
+        if method == SHOUTCAST:
+            assert reply.status == 400
+            return
         if route.need is Need.NOTHING:
             assert reply.status != 401
             return

@@ -154,7 +154,7 @@ async def test_titles_of_other_mounts_and_by_the_admin(autojump_clock: MockClock
 @pytest.mark.parametrize(
     ("query", "status", "words"),
     [
-        ("song=x", 400, b"missing pass parameter"),
+        ("song=x", 401, b"missing pass parameter"),
         ("pass=bad&song=x", 401, b"wrong password"),
         ("pass=the%20encoders'%20word&song=x", 400, b"Source does not exist"),
         ("pass=the%20encoders'%20word&sid=7&song=x", 400, b"no mount is configured"),

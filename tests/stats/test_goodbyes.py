@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from castd.config import Certificate, Config, Delivery, Limits, Listen, Sessions
-from castd.ingest import icecast
+from castd.ingest import intake
 from castd.ingest.session import Session
 from castd.mount.party import Goodbye
 from tests.support import ADMIN, SOURCE, Ear, Serving, configured, frames, head, serving, until
@@ -264,7 +264,7 @@ async def test_a_source_sends_no_audio() -> None:
 
 
 async def test_a_dead_source_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(icecast, "DEAD_SECONDS", 0.05)
+    monkeypatch.setattr(intake, "DEAD_SECONDS", 0.05)
     async with serving(config()) as castd, await castd.encoder("/live"), await castd.encoder("/live"):
         await ended(castd, Goodbye.REPLACED)
 

@@ -153,7 +153,7 @@ STAGES: list[tuple[object, str]] = [
     (Admission, "ask"),
     (front.FrontDoor, "dispatch"),
     (Connection, "serve"),
-    (Connection, "_read_head"),
+    (Connection, "_receive_request"),
     (Connection, "_exchange"),
     (Connection, "_send"),
     (Router, "find"),

@@ -28,8 +28,10 @@ from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
 from castd.admin.hooks import HookStates
 from castd.admin.pages import Pages
+from castd.admin.playlists import Playlists
 from castd.admin.sessions import Sessions
 from castd.admin.settings import Settings
+from castd.admin.shoutcast import ShoutcastStatus
 from castd.admin.status import IcecastStatus
 from castd.config import Current
 from castd.control import ControlSocket
@@ -43,6 +45,7 @@ from castd.http.routes import Need, Route, Router
 from castd.ingest.icecast import Icecast as Sources
 from castd.ingest.intake import Intake
 from castd.ingest.shoutcast import Shoutcast
+from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
@@ -107,8 +110,11 @@ class Server:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
+        aliases = Aliases(self.current, self.registry)
+        playlists = Playlists(self.current, aliases, Files(self.current).serve)
+        shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
         listeners = Listeners(
-            self.current, self.registry, self.pump, self.records, self.admission.audience, Files(self.current).serve
+            self.current, self.registry, self.pump, self.records, aliases, self.admission.audience, playlists.serve
         )
         bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
         intake = Intake(self.current, self.registry, self.records)
@@ -117,10 +123,18 @@ class Server:
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
-            Route(read, "/", Need.NOTHING, pages.index),
+            Route(read, "/", Need.NOTHING, listeners.at_root(pages.index)),
             Route(read, "/static/{file}", Need.NOTHING, pages.static),
             Route(read, "/favicon.ico", Need.NOTHING, pages.favicon),
             Route(read, "/healthz", Need.NOTHING, pages.health),
+            Route(read, "/listen.pls", Need.NOTHING, playlists.listen),
+            Route(read, "/listen.m3u", Need.NOTHING, playlists.listen),
+            Route(read, "/7.html", Need.NOTHING, shoutcast_status.seven),
+            Route(read, "/stats", Need.NOTHING, shoutcast_status.stats),
+            Route(read, "/statistics", Need.NOTHING, shoutcast_status.statistics),
+            Route(read, "/currentsong", Need.NOTHING, shoutcast_status.current_song),
+            Route(read, "/played", Need.NOTHING, shoutcast_status.played),
+            Route(read, "/played.html", Need.NOTHING, shoutcast_status.played),
             Route(read, "/status-json.xsl", Need.NOTHING, status.json),
             Route(read, "/api/v1/status", Need.NOTHING, api.status),
             Route(read, "/api/v1/mounts", Need.NOTHING, api.mounts),

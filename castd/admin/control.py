@@ -42,11 +42,11 @@ class IcecastAdmin:
         mode = _required(request, "mode")
         if mode != "updinfo":
             return _answer("No such action", success=False)
-        song, artist, title = (_text(request, name) for name in ("song", "artist", "title"))
+        song, artist, title = (_text(request, name, mount) for name in ("song", "artist", "title"))
         if song is None and title is None and artist is None:
             return _answer("Metadata update successful")
         text = " - ".join(part for part in (artist, title) if part) if title else song or artist or ""
-        album, url = _text(request, "album"), _text(request, "url")
+        album, url = _text(request, "album", mount), _text(request, "url", mount)
         mount.set_title(text, artist=artist or None, title=title or None, album=album or None, url=url or "")
         log.info("%s: title set by %s from %s: %s", mount.name, call.user, request.address, text)
         return _answer("Metadata update successful")
@@ -114,10 +114,10 @@ def _required(request: Request, name: str) -> str:
     return one_line(value)
 
 
-def _text(request: Request, name: str) -> str | None:
-    """An argument in the charset the client named: UTF-8 first, whatever it named (quirk 50)."""
-    value = request.query.get(name)
-    return None if value is None else one_line(decode_text(value, request.argument("charset")))
+def _text(request: Request, name: str, mount: Mount) -> str | None:
+    """An argument in the charset the client named, or the mount's: UTF-8 first, whatever it named (quirk 50)."""
+    value, charset = request.query.get(name), request.argument("charset") or mount.settings.charset
+    return None if value is None else one_line(decode_text(value, charset))
 
 
 def _answer(message: str, *, success: bool = True) -> Response:

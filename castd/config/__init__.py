@@ -3,6 +3,7 @@
 from castd.config.current import Current
 from castd.config.loader import load
 from castd.config.model import (
+    Alias,
     Auth,
     Bans,
     Certificate,
@@ -26,6 +27,7 @@ from castd.config.names import mount_name
 from castd.config.shipped import reference_config, share
 
 __all__ = [
+    "Alias",
     "Auth",
     "Bans",
     "Certificate",

@@ -70,6 +70,14 @@ def check(config: Config, source: object, problems: Problems) -> None:
         problems.add(source, line)
     for line in _twice(config.listen):
         problems.add(source, line)
+    paths = [alias.path for alias in config.aliases]
+    for number, alias in enumerate(config.aliases, 1):
+        if alias.path == "/":
+            problems.add(source, f"aliases[{number}].path: must be given")
+        elif alias.path in paths[: number - 1]:
+            problems.add(source, f"aliases[{number}].path: the same as one before it")
+        elif alias.mount in paths and not {"path", "mount"} & problems.failed:
+            problems.add(source, f"aliases[{number}].mount: is an alias itself; name the mount")
     for number, dj in enumerate(config.djs, 1):
         if not dj.password and "password" not in problems.failed:
             problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")

@@ -16,8 +16,10 @@ from castd.config.rules import (
     ADDRESS,
     AGENT,
     ARGUMENT,
+    CHARSET,
     EVENTS,
     FIELD,
+    HEADER,
     HOST,
     MOUNT,
     MOUNT_OR_NONE,
@@ -175,6 +177,19 @@ class Shoutcast:
     def mount(self, stream_id: int) -> str:
         """The mount of a stream id, from 1; that of 1 for 0; "" if there is none."""
         return self.mounts[max(stream_id, 1) - 1] if max(stream_id, 1) <= len(self.mounts) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """[[aliases]]: another path of a mount.
+
+    Attributes:
+        path: what listeners ask for; a mount of that name goes before it.
+        mount: what they get.
+    """
+
+    path: Annotated[str, MOUNT] = "/"
+    mount: Annotated[str, MOUNT] = "/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +377,9 @@ class MountSettings(Pace):
         name, description, genre, url: what listeners are told; "" means what the source says.
         public: whether directories may list the mount; None means what the source says.
         hidden: left out of the public status pages.
+        no_mount: listeners are refused; what is here is for relays of the server's own, fallbacks and moves.
+        charset: of titles that are not UTF-8 and name none.
+        headers: fields added to listeners' replies, as "Name: value".
         max_listeners: of this mount; 0 means only the server's limit.
         max_bandwidth_mbit: in Mbit/s, that its listeners get; 0 means only the server's limit.
         max_listener_seconds, full_redirect: as in [limits], for this mount.
@@ -379,6 +397,9 @@ class MountSettings(Pace):
     url: Annotated[str, TEXT] = ""
     public: bool | None = None
     hidden: bool = False
+    no_mount: bool = False
+    charset: Annotated[str, CHARSET] = "iso-8859-1"
+    headers: tuple[Annotated[str, HEADER], ...] = ()
     max_listeners: Annotated[int, between(0, 10_000_000)] = 0
     max_bandwidth_mbit: Annotated[float, between(0, 10_000_000, "Mbit/s")] = 0.0
     max_listener_seconds: Annotated[float, between(0, 10_000_000, "seconds")] = 0.0
@@ -409,6 +430,7 @@ class Config:
     auth: Auth = Auth()
     djs: tuple[Dj, ...] = ()
     shoutcast: Shoutcast = Shoutcast()
+    aliases: tuple[Alias, ...] = ()
     limits: Limits = Limits()
     bans: Bans = Bans()
     files: Files = Files()

@@ -12,7 +12,7 @@ RESERVED = re.compile(
     r"""/ | /(admin|api|p|static)(/.*)? | /healthz | /metrics | /favicon\.ico | /robots\.txt | /index\.html
     | .*/(hls|dash)(/.*)? | .*/clip                                                      # outputs beside a mount
     | /(status-json|status2?|server_version|auth|7)\.xsl                                 # Icecast's pages
-    | /(7|home|played)\.html | /stats | /statistics | /currentsong | /admin\.cgi | /;.*  # SHOUTcast's
+    | /(7|home|played)\.html | /stats | /statistics | /currentsong | /played | /admin\.cgi | /;.*  # SHOUTcast's
     | .*\.(m3u8?|xspf|pls|vclt|mpd)                                                      # playlists made for a mount
     """,
     re.VERBOSE | re.DOTALL,

@@ -11,6 +11,7 @@ from typing import Any
 
 from castd.config.files import read_secret
 from castd.config.model import (
+    Alias,
     Auth,
     Bans,
     Certificate,
@@ -47,7 +48,13 @@ PLAIN_SECTIONS: Mapping[str, type] = {
 }
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
 
-TABLES: Mapping[str, type] = {"listen": Listen, "certificates": Certificate, "djs": Dj, "hooks": Hook}
+TABLES: Mapping[str, type] = {
+    "listen": Listen,
+    "certificates": Certificate,
+    "djs": Dj,
+    "aliases": Alias,
+    "hooks": Hook,
+}
 """Sections that are any number of tables, in double brackets."""
 
 HOME_OF_KEY = {

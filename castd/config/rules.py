@@ -41,6 +41,13 @@ class Rule:
     secret: bool = False
 
 
+def _is_codec(name: str) -> bool:
+    try:
+        return "".encode(name) == b""
+    except LookupError:
+        return False
+
+
 def between(low: float, high: float, unit: str = "") -> Rule:
     """A number from low to high, both included; the unit, such as "seconds", is for the message."""
     # Also refuses nan and inf, which TOML allows.
@@ -98,6 +105,12 @@ REDIRECT = Rule(
     lambda text: text == "" or LINK.fullmatch(text) is not None,
 )
 
+TEXT_CHARSET = re.compile(
+    r"(utf-?8|iso[-_]?8859|latin|windows|cp|koi8|us-ascii|ascii|shift_?jis|sjis|euc|gb|big5|mac)[-_\w]{0,20}",
+    re.IGNORECASE,
+)
+"""Python knows codecs that are none of text's, that warn, or are quadratic (punycode)."""
+
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 """RFC 9110 §5.1."""
 
@@ -108,6 +121,36 @@ FIELD = Rule(
     'the name of a header field, such as "x-forwarded-for", "forwarded" or "x-real-ip", or "" for none',
     lambda text: text == "" or FIELD_NAME.fullmatch(text) is not None,
 )
+
+CHARSET = Rule(
+    'the name of a character set that Python knows, such as "iso-8859-1" or "windows-1251"',
+    lambda text: TEXT_CHARSET.fullmatch(text) is not None and _is_codec(text),
+)
+
+OWN_FIELDS = frozenset(
+    [
+        "server",
+        "connection",
+        "date",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "cache-control",
+        "expires",
+        "pragma",
+        "x-content-type-options",
+    ]
+)
+"""What replies have of themselves."""
+
+
+def _header(text: str) -> bool:
+    name, colon, value = text.partition(":")
+    fits = FIELD_NAME.fullmatch(name) and name.lower() not in OWN_FIELDS and not name.lower().startswith("icy-")
+    return bool(colon and fits) and _printable(value) and value.strip() != ""
+
+
+HEADER = Rule('a header field such as "X-Robots-Tag: noindex", of none of the names that castd sends itself', _header)
 
 HOST = Rule(
     'a host name such as "radio.example.org", or "*.example.org" for all just below it',

@@ -15,8 +15,10 @@ from castd import tls
 from castd.access.bans import refuse_unlisted
 from castd.delivery.listener import Listener
 from castd.delivery.room import Room
+from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import Response
+from castd.http.routes import Call
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
 from castd.stats.visits import arrival
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
     from castd.http.messages import Request
-    from castd.http.routes import Call, Handler
+    from castd.http.routes import Handler
+    from castd.mount.aliases import Aliases
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
     from castd.stats.records import Records
@@ -66,6 +69,7 @@ class Icecast:
     """The handlers of GET, HEAD and OPTIONS on a mount.
 
     Args:
+        aliases: finds mounts by other paths.
         audience: counts listeners by address.
         elsewhere: answers GET and HEAD on what is no mount.
     """
@@ -76,6 +80,7 @@ class Icecast:
         registry: Registry,
         pump: Pump,
         records: Records,
+        aliases: Aliases,
         audience: Crowd,
         elsewhere: Handler,
     ) -> None:
@@ -83,6 +88,7 @@ class Icecast:
         self._registry = registry
         self._pump = pump
         self._records = records
+        self._aliases = aliases
         self._audience = audience
         self._room = Room(current, registry)
         self._elsewhere = elsewhere
@@ -94,19 +100,35 @@ class Icecast:
             ClientError: 503: full; 403: its address may not listen here; whatever there is for what is no mount.
         """
         request = exchange.request
-        mount = self._registry.get(call.mount)
-        if mount is None or mount.description is None:
+        mount = self._aliases.find(call.mount)
+        if mount is None:
             return await self._elsewhere(exchange, call)
+        if mount.settings.no_mount:
+            raise ClientError(403, "this mount is not for listeners")
         refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
         if request.method == "HEAD":
-            await exchange.send_raw(_head(mount, self._metaint(request, mount)))
+            await exchange.send_raw(_head(mount, request, self._metaint(request, mount)))
             return None
         if _is_probe(request):
-            return _answer_probe(mount)
+            return _answer_probe(mount, request)
         if elsewhere := self._room.turn_away(mount):
             return elsewhere
         self._hand_over(exchange, mount)
         return None
+
+    def at_root(self, page: Handler) -> Handler:
+        """A handler of `/`: the default stream for old players, who ask for titles there; `page` for everybody else.
+
+        SHOUTcast 1 did so (quirk 44). No browser asks for titles.
+        """
+
+        async def answer(exchange: Exchange, call: Call) -> Response | None:
+            request, mount = exchange.request, self._aliases.default
+            if request.header("icy-metadata").strip() != "1" or "mozilla" in request.agent.lower() or mount is None:
+                return await page(exchange, call)
+            return await self.listen(exchange, Call(mount.name, call.user, call.parameters))
+
+        return answer
 
     async def preflight(self, exchange: Exchange, call: Call) -> Response:
         """Answer OPTIONS, which libshout sends first and browsers before they ask for ICY titles."""
@@ -124,7 +146,7 @@ class Icecast:
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position)
-        pending = _head(mount, metaint) + (head.data if head else b"")
+        pending = _head(mount, request, metaint) + (head.data if head else b"")
         exchange.answered = True
         listener = Listener(
             mount,
@@ -156,21 +178,28 @@ class Icecast:
         self._records.answered(request, listener.user, 200, listener.bytes_sent, seconds)
 
 
-def _head(mount: Mount, metaint: int) -> bytes:
+def _head(mount: Mount, request: Request, metaint: int) -> bytes:
     """The head of a listener's reply (captures B01, B03)."""
     lines = ["HTTP/1.0 200 OK"]
-    lines += [f"{name}: {value}" for name, value in _fields(mount)]
+    lines += [f"{name}: {value}" for name, value in _fields(mount, request)]
+    lines += mount.settings.headers
     lines += [f"{name}:{value}" for name, value in _icy_fields(mount, metaint) if value]
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")
 
 
-def _fields(mount: Mount) -> list[tuple[str, str]]:
+def _content_type(mount: Mount, request: Request) -> str:
     content_type = mount.description.content_type if mount.description else ""
+    if content_type == "audio/aacp" and "mozilla" in request.agent.lower():
+        return "audio/aac"  # browsers know no other name of it
+    return content_type or "application/octet-stream"
+
+
+def _fields(mount: Mount, request: Request) -> list[tuple[str, str]]:
     return [
         ("Server", SERVER),
         ("Connection", "Close"),
         ("Date", formatdate(usegmt=True)),
-        ("Content-Type", content_type or "application/octet-stream"),
+        ("Content-Type", _content_type(mount, request)),
         ("X-Content-Type-Options", "nosniff"),
         *_NO_CACHE,
         *CORS,
@@ -196,15 +225,14 @@ def _is_probe(request: Request) -> bool:
     return request.header("range").replace(" ", "") == "bytes=0-1" and not request.header("icy-metadata")
 
 
-def _answer_probe(mount: Mount) -> Response:
+def _answer_probe(mount: Mount, request: Request) -> Response:
     entry = mount.timeline.join(0)
     position = entry.position if entry else mount.ring.head
     head = mount.timeline.head_at(position)
     start = (head.data[:2] if head else b"") or mount.ring.read(position, min(position + 2, mount.ring.head))
-    content_type = mount.description.content_type if mount.description else ""
     return Response(
         206,
         start.ljust(2, b"\0"),
-        content_type or "application/octet-stream",
+        _content_type(mount, request),
         (("Content-Range", f"bytes 0-1/{PROBE_LENGTH}"), ("Accept-Ranges", "bytes"), *_NO_CACHE, *CORS),
     )

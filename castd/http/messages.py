@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
+from castd.config.rules import TEXT_CHARSET
 from castd.errors import ClientError
 from castd.wire.text import one_line
 
@@ -167,16 +168,10 @@ def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str],
     return Response(status, body, "application/json; charset=utf-8", (NO_CACHE, *headers))
 
 
-CHARSET = re.compile(
-    r"(iso[-_]?8859|latin|windows|cp|koi8|us-ascii|ascii|shift_?jis|sjis|euc|gb|big5|mac)[-_\w]{0,20}", re.I
-)
-"""What `charset=` may name. Python knows codecs that are none of text's, that warn, or are quadratic (punycode)."""
-
-
 def decode_text(value: bytes, charset: str | None = None) -> str:
     """Text from a client: UTF-8, else the charset it named, else Latin-1, which takes any byte (quirk 50)."""
     for encoding in ("utf-8", charset):
-        if encoding and (encoding == "utf-8" or CHARSET.fullmatch(encoding)):
+        if encoding and TEXT_CHARSET.fullmatch(encoding):
             try:
                 return value.decode(encoding)
             except (UnicodeDecodeError, LookupError, ValueError):

@@ -118,7 +118,8 @@ class Shoutcast:
         mount = self._registry.get(call.mount)
         if mount is None or mount.source is None:
             raise ClientError(400, "Source does not exist")
-        song, url = (one_line(decode_text(request.query.get(name, b""))) for name in ("song", "url"))
+        charset = request.argument("charset") or mount.settings.charset
+        song, url = (one_line(decode_text(request.query.get(name, b""), charset)) for name in ("song", "url"))
         if "song" in request.query:
             mount.set_title(song, url=url)
             log.info("%s: title set by %s from %s: %s", mount.name, call.user, request.address, song)

@@ -80,6 +80,7 @@ class Mount:
         started: wall time at which that source began, 0 before the first.
         lost: monotonic time since which no source is here; None while one is.
         listener_peak: most listeners at one time.
+        visits: listeners there ever were.
         slow_listeners: how many fell behind, were moved forward or let go.
         bytes_received: from all sources.
         observer: is told what happens here.
@@ -107,6 +108,7 @@ class Mount:
         self.started = 0.0
         self.lost: float | None = clock.monotonic()
         self.listener_peak = 0
+        self.visits = 0
         self.slow_listeners = 0
         self.bytes_received = 0
         self._bytes_sent_to_departed = 0
@@ -320,6 +322,7 @@ class Mount:
     def join(self, listener: Listener) -> None:
         """Count `listener` in."""
         self.listeners[listener.id] = listener
+        self.visits += 1
         self.listener_peak = max(self.listener_peak, len(self.listeners))
         self.observer.listener_connected(self, listener)
 

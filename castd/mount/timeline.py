@@ -135,6 +135,10 @@ class Timeline:
         first = max(0, bisect_right(known, start, key=_position) - 1)
         return known[first : bisect_left(known, end, key=_position)]
 
+    def recent_titles(self) -> list[Title]:
+        """Those that are remembered, oldest first; the last may still be to be heard."""
+        return [*self._past_titles, *self._titles]
+
     def join(self, burst_seconds: float) -> EntryMark | None:
         """Where a new listener starts.
 

@@ -1,4 +1,4 @@
-"""Playlists that send a player to a stream or a file: M3U, PLS, XSPF version 1.
+"""Playlists that send a player to a stream or a file: M3U, PLS, VCLT, XSPF version 1.
 
 M3U and PLS have no standard; captures B15 and B19 show what Icecast writes, quirk 79 SHOUTcast's PLS. Both hold one
 thing a line, so nothing written here contains a line break of its own; XSPF is XML and escaped as such.
@@ -82,9 +82,18 @@ def write_xspf(tracks: Sequence[Track]) -> bytes:
     ).encode()
 
 
+def write_vclt(tracks: Sequence[Track]) -> bytes:
+    """VCLT, as Icecast has it for vorbis tools (capture B20)."""
+    lines = []
+    for track in tracks:
+        lines += [f"STREAMURL={web_url(track.location)}", f"SERVER_NAME={one_line(track.title)}", "=="]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 FORMATS = {
     ".m3u": Format("audio/x-mpegurl", write_m3u),
     ".pls": Format("audio/x-scpls", write_pls),
+    ".vclt": Format("audio/x-vclt; charset=utf-8", write_vclt),
     ".xspf": Format("application/xspf+xml; charset=utf-8", write_xspf),
 }
 """Every kind, by what is appended to the path of a mount or file."""

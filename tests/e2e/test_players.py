@@ -14,7 +14,7 @@ from tests.e2e.decode import decode
 from tests.e2e.media import AAC, FLAC, MP3, OPUS, VORBIS, Media
 from tests.e2e.peers.ffmpeg import publish
 from tests.e2e.peers.players import PLAYERS, Player, play
-from tests.e2e.server import Server, live
+from tests.e2e.server import Castd, Server, live
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.needs("ffmpeg", "ffprobe")]
 
@@ -42,6 +42,30 @@ async def test_a_player_plays(player: Player, server: Server, media: Mapping[str
             for name in mounts:
                 url, log = f"{server.address}/{name}", tmp_path / f"player-{name}.log"
                 nursery.start_soon(play, player, url, log, HEARD_SECONDS, WITHIN_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("program", "paths"),
+    [
+        pytest.param("mpv", ("/mp3.m3u", "/mp3.pls", "/listen.pls", "/;stream.mp3"), marks=pytest.mark.needs("mpv")),
+        pytest.param("cvlc", ("/mp3.m3u", "/mp3.xspf", "/listen.m3u", "/mp3;"), marks=pytest.mark.needs("cvlc")),
+        pytest.param("mpg123", ("/;", "/listen"), marks=pytest.mark.needs("mpg123")),
+    ],
+)
+async def test_players_find_the_stream_by_playlists_and_shoutcasts_paths(
+    program: str, paths: tuple[str, ...], media: Mapping[str, Media], tmp_path: Path
+) -> None:
+    [player] = (each for each in PLAYERS if each.program == program)
+    tables = '[[aliases]]\npath = "/listen"\nmount = "/mp3"\n'
+    async with (
+        Castd(tmp_path, tables) as server,
+        publish(media["mp3"], server, "/mp3", tmp_path / "encoder.log"),
+        trio.open_nursery() as nursery,
+    ):
+        await live(server, "/mp3")
+        for number, path in enumerate(paths):
+            log = tmp_path / f"player-{number}.log"
+            nursery.start_soon(play, player, f"{server.address}{path}", log, HEARD_SECONDS, WITHIN_SECONDS)
 
 
 @pytest.mark.needs("curl")

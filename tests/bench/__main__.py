@@ -1,6 +1,6 @@
 """castd and icecast2 under the same load, in pairs, on this machine: make bench.
 
-    python -m tests.bench [--pairs N] [--seconds N] [--only WORDS] [--out FOLDER]
+    python -m tests.bench [--pairs N] [--seconds N] [--only WORDS] [--resume] [--out FOLDER]
 
 Pairs are run A B A B. With --only, the other loads keep the figures they have in performance.json, which also makes the
 page anew: performance.md, and performance.svg.
@@ -198,35 +198,44 @@ def machine() -> dict[str, str]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="castd and icecast2, the same load.")
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run (default: %(default)s)")
-    parser.add_argument("--only", default="", help="loads whose name holds these words")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the report (default: %(default)s)")
-    arguments = parser.parse_args()
-    record = arguments.out / "performance.json"
-    found = json.loads(record.read_text())["results"] if arguments.only and record.exists() else {}
-    with tempfile.TemporaryDirectory(prefix="castd-bench.") as folder:
-        swarm = Path(folder) / "swarm"
-        subprocess.run(["cc", "-O2", "-o", swarm, Path(__file__).with_name("swarm.c")], check=True)
-        for load in LOADS:
-            if arguments.only not in load.name:
-                continue
-            try:
-                found[load.name] = trio.run(run, load, arguments.pairs, arguments.seconds, swarm)
-            except PermissionError as error:
-                print(f"{load.name}: left out, {error}", file=sys.stderr)
-    arguments.out.mkdir(exist_ok=True)
-    record.write_text(json.dumps({"machine": machine(), "results": found}, indent=1) + "\n")
-    (arguments.out / "performance.md").write_text(page(machine(), found))
+def write(found: dict[str, dict[str, list[Result]]], out: Path) -> None:
+    """The record and the page made of it, after every load: an interrupted run is not lost."""
+    out.mkdir(exist_ok=True)
+    (out / "performance.json").write_text(json.dumps({"machine": machine(), "results": found}, indent=1) + "\n")
+    (out / "performance.md").write_text(page(machine(), found))
     shares = {
         name: {
             server: median(each["cpu_percent"] for each in results) for server, results in servers.items() if results
         }
         for name, servers in found.items()
     }
-    (arguments.out / "performance.svg").write_text(bars(shares))
+    (out / "performance.svg").write_text(bars(shares))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="castd and icecast2, the same load.")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="measured in each run (default: %(default)s)")
+    parser.add_argument("--only", default="", help="loads whose name holds these words")
+    parser.add_argument("--resume", action="store_true", help="leave out loads whose figures performance.json has")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of the report (default: %(default)s)")
+    arguments = parser.parse_args()
+    record = arguments.out / "performance.json"
+    found = (
+        json.loads(record.read_text())["results"] if (arguments.only or arguments.resume) and record.exists() else {}
+    )
+    with tempfile.TemporaryDirectory(prefix="castd-bench.") as folder:
+        swarm = Path(folder) / "swarm"
+        subprocess.run(["cc", "-O2", "-o", swarm, Path(__file__).with_name("swarm.c")], check=True)
+        for load in LOADS:
+            if arguments.only not in load.name or (arguments.resume and load.name in found):
+                continue
+            try:
+                found[load.name] = trio.run(run, load, arguments.pairs, arguments.seconds, swarm)
+            except PermissionError as error:
+                print(f"{load.name}: left out, {error}", file=sys.stderr)
+            else:
+                write(found, arguments.out)
     print(f"\n{arguments.out / 'performance.md'}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from email.utils import formatdate
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING
 
 from castd import tls
@@ -90,6 +91,7 @@ class Icecast:
         self._records = records
         self._aliases = aliases
         self._audience = audience
+        self._leave = audience.leave  # one bound method for all listeners, for memory's sake
         self._room = Room(current, registry)
         self._elsewhere = elsewhere
 
@@ -155,11 +157,13 @@ class Icecast:
             pending=pending,
             metaint=metaint,
             address=request.address,
-            agent=request.agent,
+            agent=intern(request.agent),
             connected=self._registry.clock.monotonic(),
         )
         self._audience.enter(listener, request.address)
-        listener.on_gone += [self._audience.leave, partial(self._say_goodbye, request, arrival(mount, position))]
+        # of thousands of requests only what the log will say is kept, and most players' names are the same
+        kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
+        listener.on_gone += [self._leave, partial(self._say_goodbye, kept, arrival(mount, position))]
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1

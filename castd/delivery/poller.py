@@ -44,6 +44,7 @@ class Poller:
         self._listeners: dict[int, Listener] = {}
         self.on_writable: Callable[[Listener], None] = lambda listener: None
         self.wakes = 0
+        self._on_gone = self._remove  # one bound method for all listeners, for memory's sake
 
     def __len__(self) -> int:
         return len(self._listeners)
@@ -53,7 +54,7 @@ class Poller:
         fd = listener.connection.fileno()
         self._listeners[fd] = listener
         self._epoll.register(fd, _WATCHED)
-        listener.on_gone.append(self._remove)
+        listener.on_gone.append(self._on_gone)
 
     def _remove(self, listener: Listener) -> None:
         fd = listener.connection.fileno()

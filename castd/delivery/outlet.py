@@ -36,6 +36,7 @@ class Outlet:
     Attributes:
         ready: those who had everything when last walked.
         due: monotonic time before which the pump does not walk them.
+        latest: monotonic time at which it does, if there is anything new.
         floor: no ready listener stands before this position.
     """
 
@@ -49,7 +50,7 @@ class Outlet:
     ) -> None:
         self.mount = mount
         self.ready: set[Listener] = set()
-        self.due = 0.0
+        self.due = self.latest = 0.0
         self.floor = mount.ring.head
         self._on_news = on_news
         self._on_blocked = on_blocked

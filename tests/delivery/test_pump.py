@@ -7,6 +7,8 @@ from itertools import pairwise
 from math import inf
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from castd.config import Config, Current, MountSettings
 from castd.delivery.listener import Listener
 from castd.delivery.pump import SLICE, Pump
-from castd.mount.mount import Mount
+from castd.mount.mount import Clock, Mount
 from castd.mount.party import Goodbye
 from castd.wire.framer import Head
 from tests.delivery.fakes import FakePoller, FakeSocket
@@ -95,13 +97,47 @@ def test_mounts_are_served_no_sooner_than_their_interval() -> None:
 def test_the_interval_grows_with_the_listeners(listeners: int, seconds: float) -> None:
     bench = Bench()
     outlet = bench.pump.outlet(bench.mounts[0])
-    assert bench.pump._due(outlet, 1000.0, listeners) - 1000.0 == pytest.approx(seconds, abs=0.01)
+    bench.pump._plan(outlet, 1000.0, listeners)
+    assert outlet.due - 1000.0 == pytest.approx(seconds, abs=0.0126)
+    assert outlet.latest - 1000.0 == pytest.approx(min(seconds + min(seconds, 0.1), 1.0), abs=0.0126)
 
 
 def test_a_mount_may_ask_for_low_latency() -> None:
     bench = Bench(settings(send_interval_max_seconds=0.1))
     outlet = bench.pump.outlet(bench.mounts[0])
-    assert bench.pump._due(outlet, 1000.0, 20_000) - 1000.0 == pytest.approx(0.1, abs=0.01)
+    bench.pump._plan(outlet, 1000.0, 20_000)
+    assert outlet.due - 1000.0 == pytest.approx(0.1, abs=0.0126)
+    assert outlet.latest - 1000.0 == pytest.approx(0.1, abs=0.0126), "the longest interval it may have"
+
+
+async def test_a_mount_that_is_due_goes_with_its_source(autojump_clock: trio.testing.MockClock) -> None:
+    """One wake-up serves both; where the source pauses, listeners wait for no more of it."""
+    pump = Pump(Current(Config()), FakePoller())
+    mount = Mount("/live", settings(), Clock(monotonic=trio.current_time, wall=trio.current_time))
+    encoder = Encoder(mount)
+    mount.sources.append(encoder.source)
+    mount._begin(encoder.source)
+    encoder.feed(20)
+    listeners = [Listener(mount, FakeSocket(10**9), position=mount.ring.head) for _ in range(100)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pump.run)
+        for each in listeners:
+            pump.add(each)
+        await trio.sleep(1)
+        turns, served = pump.turns, []
+        for _ in range(20):
+            encoder.feed(4)
+            sends = socket(listeners[0]).sends
+            await trio.sleep(0.104)
+            served.append(socket(listeners[0]).sends - sends)
+        assert served == [1, 0] * 10, "0.14 s are over at every second write"
+        assert pump.turns - turns <= 30
+        encoder.feed(4)
+        await trio.sleep(0.13)
+        encoder.feed(1)
+        await trio.sleep(0.12)
+        assert listeners[0].caught_up, "though the source is silent"
+        nursery.cancel_scope.cancel()
 
 
 def test_a_walk_is_cut_into_slices() -> None:

@@ -89,7 +89,9 @@ class Api:
 
     async def kick_source(self, exchange: Exchange, call: Call) -> Response:
         """DELETE /api/v1/admin/sources/{id}."""
-        by_id: dict[str, Source] = {str(s.id): s for m in self._registry.mounts.values() for s in m.sources}
+        by_id: dict[str, Source] = {
+            str(s.id): s for m in self._registry.mounts.values() for s in m.sources if not s.fallback
+        }
         return self._kick(by_id, call, "source")
 
     async def kick_listener(self, exchange: Exchange, call: Call) -> Response:
@@ -160,7 +162,8 @@ class Api:
         title = mount.timeline.title
         return {
             "mount": mount.name,
-            "state": "live" if mount.source is not None else "waiting",
+            "state": _state(mount),
+            "fallback": mount.source.fallback or None if mount.source else None,
             "name": facts.name,
             "description": facts.description,
             "genre": facts.genre,
@@ -178,6 +181,12 @@ class Api:
             "listen_url": public_url(self._current.config, request) + path,
             "path": path,
         }
+
+
+def _state(mount: Mount) -> str:
+    if mount.source is None:
+        return "waiting"
+    return "fallback" if mount.source.fallback else "live"
 
 
 def _title(title: Title) -> dict[str, Any]:

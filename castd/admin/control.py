@@ -72,7 +72,7 @@ class IcecastAdmin:
     async def killsource(self, exchange: Exchange, call: Call) -> Response:
         """GET or POST /admin/killsource?mount=/x: by the admin or the mount's own source."""
         mount = self._mount(call)
-        source = mount.source
+        source = mount.encoder
         if source is None:
             raise ClientError(400, "Source does not exist")
         log.warning("%s: source %d kicked by %s from %s", mount.name, source.id, call.user, exchange.request.address)

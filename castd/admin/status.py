@@ -92,7 +92,10 @@ class IcecastStatus:
         }
 
     def _source(self, mount: Mount, request: Request) -> dict[str, Value]:
-        """One source's keys, in Icecast's order."""
+        """One source's keys, in Icecast's order; few of them while a fallback stands in (quirk 72)."""
+        url = public_url(self._current.config, request) + quote_mount(mount.name)
+        if mount.source is not None and mount.source.fallback:
+            return {"listeners": len(mount.listeners), "listenurl": url}
         facts, title = mount_facts(mount), mount.timeline.title
         values: dict[str, Value] = {}
         if mount.format == "ogg":
@@ -110,7 +113,7 @@ class IcecastStatus:
         values |= {
             "listener_peak": mount.listener_peak,
             "listeners": len(mount.listeners),
-            "listenurl": public_url(self._current.config, request) + quote_mount(mount.name),
+            "listenurl": url,
             "server_description": facts.description or "Unspecified description",
             "server_name": facts.name or "Unspecified name",
             "server_type": facts.content_type,

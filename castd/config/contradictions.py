@@ -81,6 +81,9 @@ def check(config: Config, source: object, problems: Problems) -> None:
     for number, dj in enumerate(config.djs, 1):
         if not dj.password and "password" not in problems.failed:
             problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")
+    if "fallback" not in problems.failed:
+        for line in _fallback_loops(config):
+            problems.add(source, line)
     for line in unusable(config.hooks, problems.failed):
         problems.add(source, line)
     for line in _shared_logs(config.logs):
@@ -95,6 +98,20 @@ def check(config: Config, source: object, problems: Problems) -> None:
         section = dotted("mounts", name)
         for line in _contradictions(section, {**values, **own}, origin | dict.fromkeys(own, section), problems.failed):
             problems.add(source, line)
+
+
+def _fallback_loops(config: Config) -> Iterator[str]:
+    told: set[str] = set()
+    for name in config.mounts:
+        chain = [name] if name != "default" else []
+        while chain and (fallback := config.mount(chain[-1]).fallback):
+            if fallback in chain:
+                loop = [*chain[chain.index(fallback) :], fallback]
+                if not told & set(loop):
+                    yield f"{dotted('mounts', fallback)}.fallback: goes round in a circle: {' -> '.join(loop)}"
+                told |= set(loop)
+                break
+            chain.append(fallback)
 
 
 def _twice(listen: Iterable[Listen]) -> Iterator[str]:

@@ -10,6 +10,8 @@ EventName: TypeAlias = Literal[
     "mount.opened",
     "source.connected",
     "source.returned",
+    "fallback.started",
+    "fallback.ended",
     "title",
     "listener.connected",
     "listener.ended",

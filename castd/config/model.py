@@ -378,6 +378,10 @@ class MountSettings(Pace):
         public: whether directories may list the mount; None means what the source says.
         hidden: left out of the public status pages.
         no_mount: listeners are refused; what is here is for relays of the server's own, fallbacks and moves.
+        fallback: the mount that stands in while there is no encoder; "" for none.
+        fallback_file: stands in where that cannot, over and over; "" for none.
+        fallback_when_full: who finds the mount full listens to the fallback mount.
+        intro_file: what every listener hears first; "" for nothing.
         charset: of titles that are not UTF-8 and name none.
         headers: fields added to listeners' replies, as "Name: value".
         max_listeners: of this mount; 0 means only the server's limit.
@@ -398,6 +402,10 @@ class MountSettings(Pace):
     public: bool | None = None
     hidden: bool = False
     no_mount: bool = False
+    fallback: Annotated[str, MOUNT_OR_NONE] = ""
+    fallback_file: Annotated[str, PATH] = ""
+    fallback_when_full: bool = False
+    intro_file: Annotated[str, PATH] = ""
     charset: Annotated[str, CHARSET] = "iso-8859-1"
     headers: tuple[Annotated[str, HEADER], ...] = ()
     max_listeners: Annotated[int, between(0, 10_000_000)] = 0

@@ -22,7 +22,6 @@ from castd.http.messages import Response
 from castd.http.routes import Call
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
-from castd.stats.visits import arrival
 from castd.tcp import read_tcp_state
 from castd.wire import content_types
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
     from castd.stats.records import Records
-    from castd.stats.visits import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +89,8 @@ class Icecast:
         self._records = records
         self._aliases = aliases
         self._audience = audience
-        self._leave = audience.leave  # one bound method for all listeners, for memory's sake
+        # bound once for all listeners, for memory's sake
+        self._leave, self._move = audience.leave, self._note_move
         self._room = Room(current, registry)
         self._elsewhere = elsewhere
 
@@ -163,7 +162,8 @@ class Icecast:
         self._audience.enter(listener, request.address)
         # of thousands of requests only what the log will say is kept, and most players' names are the same
         kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
-        listener.on_gone += [self._leave, partial(self._say_goodbye, kept, arrival(mount, position))]
+        listener.on_gone += [self._leave, partial(self._say_goodbye, kept)]
+        listener.on_move = self._move
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1
@@ -173,12 +173,18 @@ class Icecast:
             log.exception("%s: listener %d cannot be watched", mount.name, listener.id)
             listener.end(Goodbye.FAILED)
 
-    def _say_goodbye(self, request: Request, since: Arrival, listener: Listener) -> None:
+    def _note_move(self, listener: Listener, to: Mount) -> None:
+        """It is a visit to one mount, and then one to the other."""
+        log.info("%s: listener %d goes on with %s", listener.mount.name, listener.id, to.name)
+        tcp = read_tcp_state(listener.connection.fileno())
+        self._records.departed(listener.mount, listener, listener.since, tcp, Goodbye.MOVED)
+
+    def _say_goodbye(self, request: Request, listener: Listener) -> None:
         mount, seconds = listener.mount, self._registry.clock.monotonic() - listener.connected
         log.info("%s: listener %d closed: %s, %.1f s, %d bytes, %d jumps", mount.name, listener.id,
                  closing_words(listener.gone, listener.ended_by), seconds,
                  listener.bytes_sent, listener.jumps)  # fmt: skip
-        self._records.departed(mount, listener, since, read_tcp_state(listener.connection.fileno()))
+        self._records.departed(mount, listener, listener.since, read_tcp_state(listener.connection.fileno()))
         self._records.answered(request, listener.user, 200, listener.bytes_sent, seconds)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from castd.mount.party import next_id
+from castd.stats.visits import arrival
 from castd.wire import icy
 
 if TYPE_CHECKING:
@@ -76,16 +77,21 @@ class Listener:
         pending: bytes owed before any more of the ring: reply head, Ogg headers, the rest of a block or frame.
         blocked: the kernel took less than it was given, and has not said since that it would take more.
         stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
-        queued: it stands in its outlet's heap of the blocked.
+        queued: the number under which it stands in its outlet's heap of the blocked; 0 if it does not.
+        bound_for: the mount it goes on with as soon as it has everything of this one, or can have no more of it.
+        since: where and when its visit to this mount began.
         gone: why it left; None while it is here.
         ended_by: who ended it, where somebody did.
         on_gone: called with it when it leaves, before its socket is closed.
+        on_move: called with it and the other mount when it is about to go on there.
     """
 
     __slots__ = (
         "address",
         "agent",
         "blocked",
+        "bound_for",
+        "bytes_elsewhere",
         "bytes_sent",
         "connected",
         "connection",
@@ -96,10 +102,12 @@ class Listener:
         "jumps",
         "mount",
         "on_gone",
+        "on_move",
         "pending",
         "position",
         "protocol",
         "queued",
+        "since",
         "stuck_at",
         "user",
         "worst_lag_seconds",
@@ -130,14 +138,18 @@ class Listener:
         self.user = user
         self.connected = connected
         self.bytes_sent = 0
+        self.bytes_elsewhere = 0
         self.jumps = 0
         self.worst_lag_seconds = 0.0
         self.stuck_at = -1
         self.blocked = False
         self.gone: Goodbye | None = None
         self.ended_by = ""
-        self.queued = False
+        self.queued = 0
+        self.bound_for: Mount | None = None
+        self.since = arrival(mount, position)
         self.on_gone: list[Callable[[Listener], None]] = []
+        self.on_move: Callable[[Listener, Mount], None] | None = None
 
     @property
     def caught_up(self) -> bool:
@@ -233,6 +245,31 @@ class Listener:
         for piece in pieces:
             self._advance(piece, len(piece.data))
         self.pending = owed
+
+    def go_on(self, to: Mount, now: float) -> None:
+        """Go on with another mount's bytes, having whole frames of this one up to where it stands.
+
+        It hears the other from the moment at which it has nothing of this one, so that its player's buffer stays as
+        full as it was.
+
+        Args:
+            now: monotonic seconds.
+        """
+        here = self.mount
+        missing = here.lag_seconds(self.position) + now - here.appended
+        entry = to.timeline.join(min(missing, to.settings.burst_seconds))
+        position = entry.position if entry else to.ring.head
+        head = to.timeline.head_at(position)
+        if head is not None:
+            self.pending = bytes(self.pending) + head.data
+        self.note_lag()
+        if self.on_move is not None:
+            self.on_move(self, to)
+        here.hand_over(self, to)
+        self.since = arrival(to, position)
+        self.mount, self.position, self.bound_for = to, position, None
+        self.blocked, self.queued = False, 0
+        self.jumps, self.worst_lag_seconds = 0, 0.0
 
     def note_lag(self) -> None:
         """Look how far behind the live end it is; only the blocked ever are, so that nothing is asked of the others."""

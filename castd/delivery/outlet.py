@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import ssl
 from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from castd.mount.party import Goodbye
@@ -46,6 +47,7 @@ class Outlet:
         *,
         on_news: Callable[[Outlet], None],
         on_blocked: Callable[[Listener], None],
+        on_leave: Callable[[Listener], None],
         on_close: Callable[[Outlet], None],
     ) -> None:
         self.mount = mount
@@ -54,9 +56,11 @@ class Outlet:
         self.floor = mount.ring.head
         self._on_news = on_news
         self._on_blocked = on_blocked
+        self._on_leave = on_leave
         self._on_close = on_close
-        self._blocked: list[tuple[int, int, Listener]] = []  # a heap by position as it was when queued
-        self._not_ready = self.ready.discard  # one bound method for all listeners, for memory's sake
+        # a heap by position as it was when queued; a number that is not the listener's any more has no meaning
+        self._blocked: list[tuple[int, int, Listener]] = []
+        self._numbers = count(1)
 
     def news(self) -> None:
         """See castd.mount.mount.Outlet."""
@@ -67,19 +71,38 @@ class Outlet:
         for listener in list(self.ready):
             self.serve(listener)
 
+    def evacuate(self) -> None:
+        """See castd.mount.mount.Outlet."""
+        for listener in self._waiting():
+            if listener.bound_for is not None and not listener.bound_for.closed:
+                self._let_go(listener)
+
+    def _let_go(self, listener: Listener) -> None:
+        """Have a blocked listener who is bound for another mount go there with no more of this one than up to the next
+        entry."""
+        finish = self.mount.timeline.next_entry(listener.position)
+        listener.finish_at(finish.position if finish else self.mount.ring.head)
+        if len(listener.pending) > PENDING_BYTES:
+            listener.end(Goodbye.FELL_BEHIND)
+        else:
+            self._on_leave(listener)
+
     def close(self) -> None:
         """See castd.mount.mount.Outlet."""
         self._on_close(self)
 
     def add(self, listener: Listener) -> None:
-        """Take on a listener who has had nothing yet."""
-        listener.on_gone.append(self._not_ready)
+        """Take on a listener who has had nothing of this mount yet."""
         self.ready.add(listener)
         self.serve(listener)
 
+    def forget(self, listener: Listener) -> None:
+        """Serve it no more."""
+        self.ready.discard(listener)
+
     def serve(self, listener: Listener) -> None:
         """Give one listener what is new and sort it accordingly."""
-        if listener.gone is not None:
+        if listener.gone is not None or listener.mount is not self.mount:
             return
         try:
             caught_up = listener.serve()
@@ -97,6 +120,8 @@ class Outlet:
                 if listener.blocked:
                     listener.blocked = False
                     self.ready.add(listener)
+                if listener.bound_for is not None and not listener.bound_for.closed:
+                    self._on_leave(listener)
             else:
                 self._block(listener)
 
@@ -109,8 +134,7 @@ class Outlet:
         most = self.mount.settings.max_listener_seconds
         if not most:
             return
-        blocked = (listener for _, _, listener in self._blocked if listener.blocked)
-        for listener in [*self.ready, *blocked]:
+        for listener in [*self.ready, *self._waiting()]:
             overdue = now - listener.connected - most
             if overdue >= 0:
                 self.serve(listener)
@@ -126,14 +150,18 @@ class Outlet:
 
     def _queue(self, listener: Listener) -> None:
         if not listener.queued:  # else it stands there with an older position, and is looked at when that comes up
-            listener.queued = True
-            heappush(self._blocked, (listener.position, listener.id, listener))
+            listener.queued = next(self._numbers)
+            heappush(self._blocked, (listener.position, listener.queued, listener))
+
+    def _waiting(self) -> list[Listener]:
+        """The blocked."""
+        here = (each for _, number, each in self._blocked if each.mount is self.mount and each.queued == number)
+        return [listener for listener in here if listener.blocked and listener.gone is None]
 
     @property
     def caught_up(self) -> bool:
         """Every listener was given everything there is."""
-        waiting = (listener for _, _, listener in self._blocked if listener.blocked and listener.gone is None)
-        return not any(waiting) and all(listener.caught_up for listener in self.ready)
+        return not self._waiting() and all(listener.caught_up for listener in self.ready)
 
     def walked(self, head: int) -> None:
         """Every ready listener has been served since the ring's head was `head`."""
@@ -151,8 +179,10 @@ class Outlet:
     def _rescue(self, limit: int) -> None:
         """Deal with the blocked who still stand before `limit`."""
         while self._blocked and self._blocked[0][0] < limit:
-            _, _, listener = heappop(self._blocked)
-            listener.queued = False
+            _, number, listener = heappop(self._blocked)
+            if listener.mount is not self.mount or listener.queued != number:
+                continue
+            listener.queued = 0
             if listener.gone is not None or not listener.blocked:
                 continue
             if listener.position < limit:
@@ -168,6 +198,9 @@ class Outlet:
         target = mount.join_point()
         finish = timeline.next_entry(listener.position)
         no_progress = listener.bytes_sent == listener.stuck_at
+        if listener.bound_for is not None and not listener.bound_for.closed and not no_progress:
+            self._let_go(listener)
+            return
         if mount.settings.lag_policy == "drop" or no_progress or target is None or finish is None:
             listener.end(Goodbye.FELL_BEHIND)
             return

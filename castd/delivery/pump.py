@@ -65,6 +65,7 @@ class Pump:
         self._outlets: dict[Mount, Outlet] = {}
         self.turns = 0
         self.served = 0
+        self._on_leave = self._leave  # one bound method for all listeners, for memory's sake
         poller.on_writable = self._writable
 
     def outlet(self, mount: Mount) -> Outlet:
@@ -72,7 +73,11 @@ class Pump:
         outlet = self._outlets.get(mount)
         if outlet is None:
             outlet = self._outlets[mount] = Outlet(
-                mount, on_news=self._on_news, on_blocked=self._poller.watch_writable, on_close=self._forget
+                mount,
+                on_news=self._on_news,
+                on_blocked=self._poller.watch_writable,
+                on_leave=self._go_on,
+                on_close=self._forget,
             )
             mount.outlet = outlet
         return outlet
@@ -89,7 +94,29 @@ class Pump:
         """
         self._poller.add(listener)
         listener.mount.join(listener)
+        listener.on_gone.append(self._on_leave)
         self.outlet(listener.mount).add(listener)
+
+    def _leave(self, listener: Listener) -> None:
+        self.outlet(listener.mount).forget(listener)
+
+    def move(self, listener: Listener, to: Mount) -> None:
+        """Have a listener go on with another mount, of a shape that fits: at once if it has everything of the one it
+        is at, else as soon as it has, or has to do without the rest.
+
+        Args:
+            to: the mount it is at now revokes an earlier move that has not come about.
+        """
+        listener.bound_for = None if to is listener.mount else to
+        if listener.bound_for is not None and not listener.blocked:
+            self.outlet(listener.mount).serve(listener)
+
+    def _go_on(self, listener: Listener) -> None:
+        assert listener.bound_for is not None
+        here, to = self.outlet(listener.mount), self.outlet(listener.bound_for)
+        here.forget(listener)
+        listener.go_on(to.mount, to.mount.clock.monotonic())
+        to.add(listener)
 
     def end_overdue(self, now: float) -> None:
         """End those who have listened for as long as they may; see Outlet.end_overdue."""

@@ -90,7 +90,7 @@ class Intake:
                 since = arrival(mount, mount.ring.head)
                 log.info("%s: source %d from %s (%s) connected by %s, %s%s", mount.name, source.id, source.address,
                          source.agent, source.protocol, source.description.content_type,
-                         "" if mount.source is source else ", and stands by")  # fmt: skip
+                         "" if mount.encoder is source else ", and stands by")  # fmt: skip
                 try:
                     await greet()
                     reason = await Session(
@@ -140,7 +140,11 @@ class Intake:
 
     def _rival(self, name: str, priority: int) -> Source | None:
         mount = self._registry.get(name)
-        return next((each for each in mount.sources if each.priority == priority), None) if mount else None
+        return (
+            next((each for each in mount.sources if each.priority == priority and not each.fallback), None)
+            if mount
+            else None
+        )
 
     def _say_goodbye(self, mount: Mount, source: Source, since: Arrival, tcp: TcpState | None) -> None:
         log.info("%s: source %d closed: %s, %.1f s, %d bytes, %d skipped", mount.name, source.id,

@@ -16,6 +16,7 @@ from castd.errors import ClientError, FramingError, IncompleteBody
 from castd.http.connection import READ_BYTES
 from castd.ingest.sniff import Sniffer
 from castd.mount.party import Goodbye
+from castd.mount.shape import Shape
 from castd.wire import tags
 from castd.wire.icy import IcyDemuxer, InlineTitle
 from castd.wire.text import one_line
@@ -179,7 +180,7 @@ class Session:
         if verdict.content_type != source.description.content_type:
             log.info("source of %s says %s and sends %s",
                      self._mount.name, source.description.content_type, verdict.content_type)  # fmt: skip
-        self._mount.recognised(source, verdict.format, verdict.content_type)
+        self._mount.recognised(source, recognised_shape(verdict), verdict.content_type)
         await self._append(verdict.runs)
 
     async def _append(self, runs: list[Run]) -> None:
@@ -221,7 +222,7 @@ class Session:
                 self._sample += run.data
             if len(self._sample) >= INFO_BYTES:
                 sample, self._sample = bytes(self._sample), None
-                await self._set_info(getattr(self._framer, "codec", ""), sample)
+                await self._set_info(self._framer.codec, sample)
 
     async def _set_info(self, codec: str, start: bytes) -> None:
         info = await trio.to_thread.run_sync(tags.stream_info, codec, start, limiter=_tag_threads)
@@ -234,6 +235,12 @@ class Session:
             await self._recognise(self._sniffer.finish())
         if self._framer is not None:
             await self._append(self._framer.finish())
+
+
+def recognised_shape(verdict: Recognised) -> Shape:
+    """What the first frames tell; the codec of an Ogg stream is told by its headers, which may come later."""
+    framer = verdict.framer
+    return Shape(verdict.format, framer.codec if framer.codec != "unknown" else "", framer.sample_rate)
 
 
 def _timed_out(error: trio.BrokenResourceError) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
 from castd.mount.ring import Ring
+from castd.mount.shape import Shape
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
-from castd.wire.framer import ENTRY_SECONDS, Run
+from castd.wire.framer import ENTRY_SECONDS, Entry, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,8 +62,24 @@ class Outlet(Protocol):
         """Give everybody who takes it what there is, now."""
         ...
 
+    def evacuate(self) -> None:
+        """Have those who are bound for another mount go there now, whatever they have not taken yet."""
+        ...
+
     def close(self) -> None:
         """The mount is closed; nobody is there any more."""
+        ...
+
+
+class Tap(Protocol):
+    """Hears a mount's stream as it is put into the ring, to feed another mount with it."""
+
+    def hear(self, run: Run) -> None:
+        """Frames were appended; their times are the mount's media times."""
+        ...
+
+    def hear_title(self, title: Title) -> None:
+        """A title was put on the timeline."""
         ...
 
 
@@ -71,19 +88,25 @@ class Mount:
 
     Attributes:
         name: starts with a slash, percent-decoded.
-        sources: by priority, the first feeds the ring.
+        sources: those recognised before the others, encoders before fallbacks, then by priority; the first feeds the
+            ring.
+        taps: hear what is appended.
         listeners: by id.
         outlet: None while nobody ever listened.
         description: of the source that feeds the ring, or fed it last.
-        format: how its bytes are framed, "" before the first were recognised.
+        shape: of its bytes, as far as they told by now; that of the last source while there is none.
+        begun: the source that feeds the ring has put frames there, and the shape is theirs.
         info: what its bytes say of themselves; None until known.
         started: wall time at which that source began, 0 before the first.
         lost: monotonic time since which no source is here; None while one is.
+        appended: monotonic time of the last append.
         listener_peak: most listeners at one time.
         visits: listeners there ever were.
         slow_listeners: how many fell behind, were moved forward or let go.
         bytes_received: from all sources.
+        closed: it is not used any more.
         observer: is told what happens here.
+        on_feed: called with it when another source feeds the ring, when that has begun, and when none does any more.
     """
 
     def __init__(
@@ -92,25 +115,31 @@ class Mount:
         settings: MountSettings,
         clock: Clock,
         observer: Observer = Observer(),  # noqa: B008 - it has no state
+        on_feed: Callable[[Mount], None] = lambda mount: None,
     ) -> None:
         self.name = name
         self.settings = settings
         self.clock = clock
         self.observer = observer
+        self.on_feed = on_feed
         self.ring = Ring(min(FIRST_RING_BYTES, settings.ring_bytes))
         self.timeline = Timeline()
         self.sources: list[Source] = []
+        self.taps: tuple[Tap, ...] = ()
         self.listeners: dict[int, Listener] = {}
         self.outlet: Outlet | None = None
         self.description: Description | None = None
-        self.format = ""
+        self.shape = Shape()
+        self.begun = False
         self.info: StreamInfo | None = None
         self.started = 0.0
-        self.lost: float | None = clock.monotonic()
+        self.appended = clock.monotonic()
+        self.lost: float | None = self.appended
         self.listener_peak = 0
         self.visits = 0
         self.slow_listeners = 0
         self.bytes_received = 0
+        self.closed = False
         self._bytes_sent_to_departed = 0
         self._base: float | None = None  # media time at zero of the source's
         self._timed = True
@@ -128,9 +157,19 @@ class Mount:
         return self.sources[0] if self.sources else None
 
     @property
+    def encoder(self) -> Source | None:
+        """The encoder that feeds the ring, or would if it sent anything; None while none is connected."""
+        return next((each for each in self.sources if not each.fallback), None)
+
+    @property
+    def format(self) -> str:
+        """How the bytes are framed, "" before the first were recognised."""
+        return self.shape.format
+
+    @property
     def bytes_sent(self) -> int:
         """To all listeners there ever were."""
-        return self._bytes_sent_to_departed + sum(listener.bytes_sent for listener in self.listeners.values())
+        return self._bytes_sent_to_departed + sum(map(_bytes_sent_here, self.listeners.values()))
 
     @property
     def measured_bitrate(self) -> int:
@@ -143,16 +182,25 @@ class Mount:
     @contextmanager
     def claim(self, source: Source) -> Iterator[None]:
         """Have `source` at this mount for the length of the block."""
-        feeder = self.source
-        self.sources.append(source)
-        self.sources.sort(key=lambda each: -each.priority)
-        if self.source is not feeder:
-            self._begin(source)
-        self.observer.source_connected(self, source)
+        self.take_on(source)
         try:
             yield
         finally:
             self.release(source)
+
+    def take_on(self, source: Source) -> None:
+        """Have `source` at this mount until it is released. One that stands by feeds the ring as soon as it is
+        recognised and nobody goes before it."""
+        feeder = self.source
+        self.sources.append(source)
+        self._sort(feeder)
+        self.observer.source_connected(self, source)
+
+    def _sort(self, feeder: Source | None) -> None:
+        """Put the sources in order; if that gives the ring another feeder, it begins."""
+        self.sources.sort(key=lambda each: (not each.shape.format, bool(each.fallback), -each.priority))
+        if self.source is not feeder and self.source is not None:
+            self._begin(self.source)
 
     def release(self, source: Source) -> None:
         """Take `source` out; the next in line feeds the ring, or the mount waits for one. Twice does no harm."""
@@ -162,48 +210,58 @@ class Mount:
         self.sources.remove(source)
         if not self.sources:
             self.lost = self.clock.monotonic()
+            self.begun = False
             self._splice()
-        elif self.source is not feeder and self.source is not None:
-            self._begin(self.source)
         self.observer.source_ended(self, source)
+        if self.sources:
+            self._sort(feeder)
+        else:
+            self.on_feed(self)
 
     def _begin(self, source: Source) -> None:
         self.description = source.description
         self.info = source.info
+        self.begun = False
         self.started = self.clock.wall()
         self.lost = None
         self._base = None
-        self._joining = bool(source.format)
+        self._joining = bool(source.shape.format)
         self._splice()
-        if source.format:
+        if source.shape.format:
             self._adopt(source)
+        else:
+            self.on_feed(self)
 
     def _splice(self) -> None:
         """What comes is not the continuation of what was: who joins hears none of that."""
         if not self.timeline.begins_at(self.ring.head):
             self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.clock.wall()))
 
-    def recognised(self, source: Source, format: str, content_type: str) -> None:
+    def recognised(self, source: Source, shape: Shape, content_type: str) -> None:
         """A source's bytes told what they are; called once for each source, before its first append.
 
         Listeners of the source before it, kept through its absence, cannot go on with another format: they are let go.
 
         Args:
-            format: how it is framed, such as "ogg"; see castd.ingest.sniff.
+            shape: format, and codec and sample rate where the first frames tell these (headers of Ogg come later).
             content_type: for listeners; may differ from what the source declared.
         """
         source.description = replace(source.description, content_type=content_type)
-        source.format = format
-        if source is self.source:
+        feeder = self.source
+        source.shape = shape
+        if source is feeder:
             self._adopt(source)
+        else:
+            self._sort(feeder)
 
     def _adopt(self, source: Source) -> None:
         self.description = source.description
-        if self.format and self.format != source.format:
+        if self.shape.format and self.shape.format != source.shape.format:
             for listener in list(self.listeners.values()):
                 if listener.connected < source.connected or self._joining:
                     listener.end(Goodbye.FORMAT_CHANGED)
-        self.format = source.format
+        self.shape = source.shape
+        self.on_feed(self)
 
     def join_point(self) -> EntryMark | None:
         """Where a new listener starts: a burst before the live end; see Timeline.join.
@@ -239,6 +297,9 @@ class Mount:
                 self._put(piece)
         else:
             self._put(run)
+        if not self.begun and (self.timeline.head_at(self.ring.head) or self.shape.format != "ogg"):
+            self.begun = True
+            self.on_feed(self)
 
     def _put(self, run: Run) -> None:
         size = len(run.data)
@@ -248,9 +309,10 @@ class Mount:
         at = self.ring.head
         self.ring.append(run.data)
         timeline, wall = self.timeline, self.clock.wall()
+        self.appended = self.clock.monotonic()
         start, stop, timed = run.start, run.end, True
         if start is None or stop is None:  # no media time: the clock's
-            start = stop = self.clock.monotonic()
+            start = stop = self.appended
             timed = False
         if self._base is None or self._timed is not timed:
             self._base, self._timed = timeline.end - start, timed
@@ -261,8 +323,11 @@ class Mount:
         timeline.end = end
         if run.head is not None:
             timeline.add_head(self.ring.head, run.head)
+            self.shape = self.shape.with_head(run.head)
         if self.outlet is not None:
             self.outlet.news()
+        for tap in self.taps:
+            tap.hear(_shifted(run, self._base))
 
     def _add_entry(self, entry: EntryMark, *, timed: bool) -> None:
         """Framers that know the time space their entries; where there is none, a source of one byte a packet would
@@ -286,6 +351,28 @@ class Mount:
             if self.outlet is not None:
                 self.outlet.make_room(tail)
             timeline.forget(tail)
+
+    def recent(self, seconds: float) -> list[Run]:
+        """What a decoder begins with to hear the last so many seconds, or the newest stream if that is shorter, and then
+        what is appended from now on; times are the mount's media times.
+
+        Returns:
+            The headers in force, if there are some, and a run from each entry on; nothing if there is no audio yet.
+        """
+        timeline, ring = self.timeline, self.ring
+        first = timeline.join(seconds)
+        if first is None or first.position >= ring.head:
+            return []
+        runs: list[Run] = []
+        head = timeline.head_at(first.position)
+        if head is not None:
+            runs.append(Run(head.data, first.time, first.time, (), head))
+        entries = timeline.entries_from(first.position)
+        for at, after in zip(entries, [*entries[1:], None], strict=True):
+            end, time = (after.position, after.time) if after else (ring.head, timeline.end)
+            if end > at.position:
+                runs.append(Run(bytes(ring.read(at.position, end)), at.time, time, (Entry(0, at.time),)))
+        return runs
 
     def set_title(
         self,
@@ -311,6 +398,8 @@ class Mount:
         mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
         self.timeline.add_title(mark)
         self.observer.title_set(self, mark)
+        for tap in self.taps:
+            tap.hear_title(mark)
         return mark
 
     def lag_seconds(self, position: int) -> float:
@@ -329,16 +418,28 @@ class Mount:
     def leave(self, listener: Listener) -> None:
         """Count `listener` out. Twice does no harm."""
         if self.listeners.pop(listener.id, None) is not None:
-            self._bytes_sent_to_departed += listener.bytes_sent
+            self._bytes_sent_to_departed += _bytes_sent_here(listener)
             self.observer.listener_ended(self, listener)
+
+    def hand_over(self, listener: Listener, to: Mount) -> None:
+        """Count `listener` out here and in at another mount, which it goes on with."""
+        del self.listeners[listener.id]
+        self._bytes_sent_to_departed += _bytes_sent_here(listener)
+        listener.bytes_elsewhere = listener.bytes_sent
+        to.listeners[listener.id] = listener
+        to.visits += 1
+        to.listener_peak = max(to.listener_peak, len(to.listeners))
+        self.observer.listener_moved(self, to, listener)
 
     def close(self, reason: Goodbye) -> None:
         """End everybody here and free the ring; the mount is not used again. Who can take what is left gets it."""
+        self.closed = True
         for source in list(self.sources):
             source.end(reason)
             self.release(source)
         if self.outlet is not None:
             self.outlet.flush()
+            self.outlet.evacuate()
         for listener in list(self.listeners.values()):
             listener.end(reason)
         if self.outlet is not None:
@@ -359,3 +460,16 @@ def _from_entry(run: Run, head: Head | None) -> list[Run]:
     entries = tuple(replace(each, offset=each.offset - first.offset) for each in run.entries)
     rest = Run(run.data[first.offset :], start, run.end, entries)
     return [Run(head.data, start, start, (), head), rest] if head else [rest]
+
+
+def _shifted(run: Run, by: float) -> Run:
+    """The same run with later times; one without times as it is."""
+    if run.start is None or run.end is None:
+        return run
+    entries = tuple(replace(each, time=each.time + by) for each in run.entries)
+    return replace(run, start=run.start + by, end=run.end + by, entries=entries)
+
+
+def _bytes_sent_here(listener: Listener) -> int:
+    """Since it came to the mount it is at."""
+    return listener.bytes_sent - listener.bytes_elsewhere

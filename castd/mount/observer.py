@@ -37,6 +37,9 @@ class Observer:
     def listener_ended(self, mount: Mount, listener: Listener) -> None:
         """A listener was counted out."""
 
+    def listener_moved(self, mount: Mount, to: Mount, listener: Listener) -> None:
+        """A listener was counted out at one mount and in at another."""
+
     def limit_reached(self, what: str, limit: float, mount: str = "") -> None:
         """Somebody was turned away because of a limit.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from castd.mount.shape import Shape
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -57,6 +59,7 @@ class Goodbye(Enum):
     KICKED = "kicked", "was kicked"
     LIMIT = "limit", "was let go because it had reached a limit"
     SOURCE_ENDED = "source_ended", "was let go because the source had ended and did not return"
+    MOVED = "moved", "was moved to another mount"
     FORMAT_CHANGED = "format_changed", "was let go because the next source sent another format"
     DRAINED = "drained", "was let go because the server stopped"
     FINISHED = "finished", "ended its stream"
@@ -83,6 +86,7 @@ class Listener(Protocol):
         protocol: how it listens, such as "http" or "icy".
         connected: monotonic seconds.
         bytes_sent: of everything, heads and metadata included.
+        bytes_elsewhere: of those, what it got before it came to the mount it is at.
         position: absolute position of the next byte of the ring it is owed.
         jumps: times it was moved forward because it fell behind.
         worst_lag_seconds: media time it was behind the live end, at most, as far as anybody looked.
@@ -97,6 +101,7 @@ class Listener(Protocol):
     protocol: str
     connected: float
     bytes_sent: int
+    bytes_elsewhere: int
     position: int
     jumps: int
     worst_lag_seconds: float
@@ -148,9 +153,10 @@ class Source:
         bytes_received: of its body.
         received: monotonic seconds at which its last bytes came.
         skipped_bytes: of those that were no part of a frame; tags are not counted.
-        format: how its bytes are framed, "" before they were recognised.
+        shape: of its bytes; without a format before they were recognised.
         head: the headers in force, where its format has some.
         info: what its bytes say of themselves; None until known.
+        fallback: the mount or file that stands in for an encoder; "" for an encoder.
         gone, ended_by: as for a listener.
     """
 
@@ -166,7 +172,8 @@ class Source:
     bytes_received: int = 0
     received: float = 0.0
     skipped_bytes: int = 0
-    format: str = ""
+    shape: Shape = Shape()
+    fallback: str = ""
     head: Head | None = None
     info: StreamInfo | None = None
     gone: Goodbye | None = None

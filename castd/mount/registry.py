@@ -34,6 +34,7 @@ class Registry:
         clock: of all mounts.
         started: wall time at which the server began.
         observer: is told what happens, at mounts opened from now on, and of limits that turned somebody away.
+        on_feed: likewise; see castd.mount.mount.Mount.
     """
 
     def __init__(self, current: Current, clock: Clock) -> None:
@@ -44,6 +45,7 @@ class Registry:
         self.totals = Totals()
         self.mounts: dict[str, Mount] = {}
         self.observer = Observer()
+        self.on_feed: Callable[[Mount], None] = lambda mount: None
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See castd.reload.Part."""
@@ -56,7 +58,8 @@ class Registry:
 
     @property
     def sources(self) -> int:
-        return sum(len(mount.sources) for mount in self.mounts.values())
+        """Encoders, those that stand by included."""
+        return sum(not source.fallback for mount in self.mounts.values() for source in mount.sources)
 
     @property
     def listeners(self) -> int:
@@ -70,7 +73,10 @@ class Registry:
         """The mount of that name, made if there is none."""
         mount = self.mounts.get(name)
         if mount is None:
-            mount = self.mounts[name] = Mount(name, self._current.config.mount(name), self.clock, self.observer)
+            settings = self._current.config.mount(name)
+            mount = self.mounts[name] = Mount(
+                name, settings, self.clock, self.observer, lambda each: self.on_feed(each)
+            )
             self.observer.mount_opened(mount)
         return mount
 

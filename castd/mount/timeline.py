@@ -162,6 +162,10 @@ class Timeline:
         at = bisect_left(self._entries, position, key=_position)
         return self._entries[at] if at < len(self._entries) else None
 
+    def entries_from(self, position: int) -> list[EntryMark]:
+        """All entries at or after a position."""
+        return self._entries[bisect_left(self._entries, position, key=_position) :]
+
     def position_at(self, time: float) -> int:
         """The position of the newest entry not after a media time; the oldest entry's if all are younger; else 0."""
         at = bisect_right(self._entries, time, key=_time)

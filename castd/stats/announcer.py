@@ -50,6 +50,10 @@ class Announcer(Observer):
         self._events.publish("mount.closed", mount.name, {"reason": reason.value})
 
     def source_connected(self, mount: Mount, source: Source) -> None:
+        if source.fallback:
+            fields: Fields = {"fallback": source.fallback, "listeners": len(mount.listeners)}
+            self._events.publish("fallback.started", mount.name, fields)
+            return
         said = source.description
         fields = _who(source) | {"content_type": said.content_type, "name": said.name, "genre": said.genre}
         self._events.publish("source.connected", mount.name, fields)
@@ -60,9 +64,13 @@ class Announcer(Observer):
             self._events.publish("source.returned", mount.name, fields)
 
     def source_ended(self, mount: Mount, source: Source) -> None:
+        if source.fallback:
+            seconds = round(self._clock.monotonic() - source.connected, 3)
+            self._events.publish("fallback.ended", mount.name, {"fallback": source.fallback, "seconds": seconds})
+            return
         fields = self._end(source) | {"bytes_received": source.bytes_received, "skipped_bytes": source.skipped_bytes}
         self._events.publish("source.ended", mount.name, fields)
-        if not mount.sources:
+        if mount.encoder is None:
             self._lost[mount] = self._clock.monotonic()
             fields = {
                 "id": source.id,
@@ -94,6 +102,10 @@ class Announcer(Observer):
             "listeners": len(mount.listeners),
         }
         self._events.publish("listener.ended", mount.name, fields)
+
+    def listener_moved(self, mount: Mount, to: Mount, listener: Listener) -> None:
+        fields = _who(listener) | {"to": to.name, "listeners": len(mount.listeners)}
+        self._events.publish("listener.moved", mount.name, fields)
 
     def limit_reached(self, what: str, limit: float, mount: str = "") -> None:
         untold = self._limits.admit((what, mount), self._clock.monotonic())

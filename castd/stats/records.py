@@ -16,7 +16,7 @@ import trio
 
 from castd.log import warn_rarely
 from castd.log_files import LineWriter, LogFile
-from castd.mount.party import next_id
+from castd.mount.party import Goodbye, next_id
 from castd.stats.database import FILE_NAME, select
 from castd.stats.history import History
 from castd.stats.log_lines import access_line, playlist_line
@@ -91,14 +91,22 @@ class Records:
 
         return commit
 
-    def departed(self, mount: Mount, party: Listener | Source, since: Arrival, tcp: TcpState | None) -> None:
+    def departed(
+        self,
+        mount: Mount,
+        party: Listener | Source,
+        since: Arrival,
+        tcp: TcpState | None,
+        reason: Goodbye | None = None,
+    ) -> None:
         """Record the visit of a listener or source that leaves now.
 
         Args:
             since: what castd.stats.visits.arrival noted.
             tcp: of its connection.
+            reason: where it is not the party's own.
         """
-        visit = departure(mount, party, since, self._pseudonyms, tcp)
+        visit = departure(mount, party, since, self._pseudonyms, tcp, reason)
         self.recent.append(visit)
         if self.history is not None:
             self.history.batches.put(visit)

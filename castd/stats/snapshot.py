@@ -120,6 +120,7 @@ class SourceFacts:
         connected_seconds: since it claimed its mount.
         silent_seconds: since its last bytes.
         skipped_bytes: bytes that were no part of a frame, tags not counted.
+        fallback: the mount or file that stands in for an encoder; "" for an encoder.
     """
 
     id: int
@@ -132,6 +133,7 @@ class SourceFacts:
     silent_seconds: float
     bytes_received: int
     skipped_bytes: int
+    fallback: str
 
 
 def source_facts(mount: Mount, source: Source) -> SourceFacts:
@@ -148,4 +150,5 @@ def source_facts(mount: Mount, source: Source) -> SourceFacts:
         silent_seconds=round(now - source.received, 3),
         bytes_received=source.bytes_received,
         skipped_bytes=source.skipped_bytes,
+        fallback=source.fallback,
     )

@@ -70,30 +70,37 @@ class Arrival:
     Attributes:
         position: in the ring, of the first byte that was for it or from it.
         titles: how many there had been by then.
+        at: monotonic seconds.
     """
 
     position: int
     titles: int
+    at: float
 
 
 def arrival(mount: Mount, position: int) -> Arrival:
-    """Note where a visit begins."""
-    return Arrival(position, mount.timeline.titles_up_to(position))
+    """Note where a visit begins, or goes on at another mount."""
+    return Arrival(position, mount.timeline.titles_up_to(position), mount.clock.monotonic())
 
 
 def departure(
-    mount: Mount, party: Listener | Source, since: Arrival, pseudonyms: Pseudonyms, tcp: TcpState | None
+    mount: Mount,
+    party: Listener | Source,
+    since: Arrival,
+    pseudonyms: Pseudonyms,
+    tcp: TcpState | None,
+    reason: Goodbye | None = None,
 ) -> Visit:
-    """The visit of a listener or source that leaves now."""
+    """The visit of a listener or source that leaves now; of a listener who is to go on at another mount, up to now."""
     kind: Kind
     if isinstance(party, Source):
         kind, size, lag, jumps, position = "source", party.bytes_received, 0.0, 0, mount.ring.head
     else:
         kind, size, lag, jumps, position = (
-            "listener", party.bytes_sent, party.worst_lag_seconds, party.jumps, party.position,
+            "listener", party.bytes_sent - party.bytes_elsewhere, party.worst_lag_seconds, party.jumps, party.position,
         )  # fmt: skip
     titles, last_titles = _titles(mount.timeline, since, position)
-    seconds, now = mount.clock.monotonic() - party.connected, mount.clock.wall()
+    seconds, now = mount.clock.monotonic() - since.at, mount.clock.wall()
     return Visit(
         id=party.id,
         kind=kind,
@@ -110,7 +117,7 @@ def departure(
         jumps=jumps,
         titles=titles,
         last_titles=last_titles,
-        reason=(party.gone or Goodbye.FAILED).value,
+        reason=(reason or party.gone or Goodbye.FAILED).value,
         ended_by=party.ended_by,
         tcp=tcp,
     )

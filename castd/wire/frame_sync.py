@@ -23,6 +23,7 @@ Every decision depends on the bytes alone, never on how they were cut: short of 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from castd.wire.frame_header import FrameFormat, Header
@@ -65,6 +66,11 @@ class FrameSync(FrameFormat):
     def is_audio(self, data: bytearray, at: int, header: Header) -> bool:
         """Whether the frame carries sound, not a table for seeking in files."""
         return True
+
+    @property
+    @abstractmethod
+    def codec(self) -> str:
+        """As in castd.wire.framer.Framer."""
 
     @property
     def sample_rate(self) -> int:

@@ -78,7 +78,15 @@ class Framer(Protocol):
     Attributes:
         skipped_bytes: bytes that were no part of a frame so far: noise, tags, damaged frames.
         tag_bytes: those of them that were recognised tags (ID3, Xing); the rest is damage.
+        codec: as in Head.codec, or "mp3", "mp2", "mp1", "aac"; "unknown" until frames or headers told.
+        sample_rate: in Hz, 0 likewise.
     """
+
+    @property
+    def codec(self) -> str: ...
+
+    @property
+    def sample_rate(self) -> int: ...
 
     @property
     def skipped_bytes(self) -> int: ...
@@ -108,6 +116,8 @@ class Framer(Protocol):
 class Opaque:
     """A framer for types castd does not understand: bytes pass as they come, an entry at every run, no media time."""
 
+    codec = "unknown"
+    sample_rate = 0
     skipped_bytes = 0
     tag_bytes = 0
 

@@ -1,0 +1,234 @@
+"""What stands in for an encoder that is away: another mount, or a file.
+
+A fallback is one more source of the mount it stands in for, behind every encoder in the mount's list. So listeners stay
+where they are, players get one stream, and an encoder that comes back is heard as soon as it has sent something that a
+decoder can begin with.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from castd.ingest.file_player import FilePlayer
+from castd.mount.party import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.config import Config, Current
+    from castd.mount.mount import Mount
+    from castd.mount.registry import Registry
+    from castd.mount.timeline import Title
+    from castd.wire.framer import Run
+
+log = logging.getLogger(__name__)
+
+
+class StandIn(Protocol):
+    """A fallback at work.
+
+    Attributes:
+        name: of the mount, or the path of the file.
+    """
+
+    name: str
+
+    def stop(self) -> None:
+        """Leave the mount, now."""
+        ...
+
+
+class Fallbacks:
+    """Sees to it that each mount without an encoder has the fallback it is to have, while that can be had.
+
+    A mount that the configuration names has its fallback always; any other as long as somebody listens.
+
+    Attributes:
+        chosen: fallback mounts that an operator gave at run time, by the name of the mount; they go before the
+            configuration's, until the server ends.
+        stopping: none begins any more.
+    """
+
+    def __init__(self, current: Current, registry: Registry) -> None:
+        self._current = current
+        self._registry = registry
+        self._working: dict[str, tuple[Mount, StandIn]] = {}
+        self._nursery: trio.Nursery | None = None
+        self._complaints: dict[str, str] = {}
+        self.chosen: dict[str, str] = {}
+        self.stopping = False
+        registry.on_feed = self._fed
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Play files until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            self.settle_all()
+            task_status.started()
+            await trio.sleep_forever()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part."""
+        return self.settle_all
+
+    def settle_all(self) -> None:
+        """Look at every mount anew."""
+        for name in {*self._named(), *self._registry.mounts}:
+            self._settle(name)
+
+    def choose(self, mount: Mount, fallback: str) -> None:
+        """Have another fallback mount for a mount until the server ends, as Icecast's /admin/fallbacks does.
+
+        Args:
+            fallback: name of a mount; "" for none.
+        """
+        self.chosen[mount.name] = fallback
+        self._settle(mount.name)
+
+    def _named(self) -> list[str]:
+        return [name for name in self._current.config.mounts if name != "default"]
+
+    def _fallback(self, name: str) -> str:
+        fallback = self.chosen.get(name)
+        return self._current.config.mount(name).fallback if fallback is None else fallback
+
+    def _fed(self, mount: Mount) -> None:
+        self._settle(mount.name)
+        for name in {*self._named(), *self._registry.mounts}:
+            if name != mount.name and self._fallback(name) == mount.name:
+                self._settle(name)
+
+    def _settle(self, name: str) -> None:
+        mount = self._registry.get(name)
+        at, working = self._working.get(name, (None, None))
+        wanted = self._wanted(name, mount)
+        if working is not None and at is mount and working.name == (wanted if isinstance(wanted, str) else
+                                                                    wanted.name if wanted else ""):  # fmt: skip
+            return
+        if working is not None:
+            del self._working[name]
+            working.stop()
+            self._settle(name)  # things changed when it left
+            return
+        if wanted is None:
+            return
+        if mount is None:
+            try:
+                mount = self._registry.open(name)
+            except OSError as error:
+                log.error("%s: no memory or descriptor for its ring: %s", name, error)
+                return
+        if isinstance(wanted, str):
+            assert self._nursery is not None
+            player = FilePlayer(mount, wanted, self._current)
+            self._working[name] = (mount, player)
+            self._nursery.start_soon(player.run)
+        else:
+            tap = MountTap(mount, wanted)
+            self._working[name] = (mount, tap)
+            tap.start()
+        log.info("%s: %s stands in", name, self._working[name][1].name)
+
+    def _wanted(self, name: str, mount: Mount | None) -> Mount | str | None:
+        """A mount, or the path of a file; None if there is to be no fallback now."""
+        if self.stopping or (mount is not None and mount.closed):
+            return None
+        if mount is not None and mount.encoder is not None and mount.encoder is mount.source and mount.begun:
+            return None
+        if name not in self._current.config.mounts and not (mount is not None and mount.listeners):
+            return None
+        other = self._registry.get(self._fallback(name))
+        if other is not None and other.begun and other.source is not None and not self._leads_to(other.name, name):
+            misfit = "" if mount is None or mount.shape.fits(other.shape) else f"it is {other.shape}"
+            self._complain(name, other.name, misfit, mount)
+            if not misfit:
+                return other
+        if self._nursery is None:
+            return None
+        return self._current.config.mount(name).fallback_file or None
+
+    def _leads_to(self, start: str, name: str) -> bool:
+        """The fallback of `start`, or that one's, and so on, is `name`."""
+        seen: set[str] = set()
+        while start and start not in seen:
+            if start == name:
+                return True
+            seen.add(start)
+            start = self._fallback(start)
+        return False
+
+    def _complain(self, name: str, other: str, misfit: str, mount: Mount | None) -> None:
+        """Say once why a fallback mount is not taken."""
+        words = (
+            f"{other} does not stand in: {misfit}, and players of {mount.shape} would stop" if misfit and mount else ""
+        )
+        if self._complaints.get(name, "") != words:
+            self._complaints[name] = words
+            if words:
+                log.warning("%s: %s", name, words)
+
+
+class MountTap:
+    """Another mount's stream as a source; see castd.mount.mount.Tap."""
+
+    def __init__(self, mount: Mount, of: Mount) -> None:
+        assert of.description is not None
+        self.name = of.name
+        self._mount = mount
+        self._of = of
+        self._source = Source(
+            address="",
+            agent="",
+            user="",
+            protocol="fallback",
+            description=of.description,
+            connected=mount.clock.monotonic(),
+            stop=self.stop,
+            shape=of.shape,
+            info=of.info,
+            fallback=of.name,
+        )
+
+    def start(self) -> None:
+        """Begin with as much past audio as listeners lack since the encoder's last frame, or new ones want."""
+        mount, of = self._mount, self._of
+        burst = mount.settings.burst_seconds
+        missing = mount.clock.monotonic() - mount.appended if mount.ring.head else burst
+        mount.take_on(self._source)
+        for run in of.recent(min(missing, burst)):
+            self.hear(run)
+        of.taps = (*of.taps, self)
+        if of.timeline.title is not None:
+            self.hear_title(of.timeline.title)
+
+    def stop(self) -> None:
+        """See StandIn."""
+        self._of.taps = tuple(tap for tap in self._of.taps if tap is not self)
+        self._mount.release(self._source)
+
+    def hear(self, run: Run) -> None:
+        """See castd.mount.mount.Tap."""
+        self._source.bytes_received += len(run.data)
+        self._source.received = self._mount.clock.monotonic()
+        try:
+            self._mount.append(self._source, run)
+        except ValueError as error:  # this mount's ring is smaller; the other's source must not suffer for it
+            log.error("%s: %s stands in no longer: %s", self._mount.name, self.name, error)
+            self.stop()
+
+    def hear_title(self, title: Title) -> None:
+        """See castd.mount.mount.Tap."""
+        mount = self._mount
+        if mount.source is not self._source:
+            return
+        behind = max(0, self._of.ring.head - title.position)
+        mount.set_title(
+            title.text,
+            artist=title.artist,
+            title=title.title,
+            album=title.album,
+            url=title.url,
+            position=max(0, mount.ring.head - behind),
+        )

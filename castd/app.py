@@ -27,6 +27,8 @@ from castd.admin.bans import BanDesk, LimitDesk
 from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
 from castd.admin.hooks import HookStates
+from castd.admin.icecast_answers import as_page
+from castd.admin.mounts import MountCommands
 from castd.admin.pages import Pages
 from castd.admin.playlists import Playlists
 from castd.admin.sessions import Sessions
@@ -42,6 +44,7 @@ from castd.errors import ConfigError
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
 from castd.http.routes import Need, Route, Router
+from castd.ingest.fallback import Fallbacks
 from castd.ingest.icecast import Icecast as Sources
 from castd.ingest.intake import Intake
 from castd.ingest.shoutcast import Shoutcast
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
 
     from castd.access.secrets import Secrets
     from castd.config import Config
+    from castd.http.routes import Handler
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +87,7 @@ class Server:
         self.records = Records(config, self.registry.clock)
         self.events = Events(self.registry.clock.wall)
         self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
+        self.fallbacks = Fallbacks(current, self.registry)
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
@@ -98,7 +103,8 @@ class Server:
             current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
         )
         self.reloader.parts = (
-            self.gate, self.admission, self.bans, self.certificates, self.registry, self.records, ServerLog(),
+            self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.records,
+            ServerLog(),
         )  # fmt: skip
 
     @property
@@ -110,6 +116,7 @@ class Server:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
+        mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
         aliases = Aliases(self.current, self.registry)
         playlists = Playlists(self.current, aliases, Files(self.current).serve)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
@@ -152,12 +159,19 @@ class Server:
             Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
             Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
             Route(("POST",), "/api/v1/admin/reload", Need.ADMIN, settings.reload, changes=True),
-            Route(read, "/admin/stats", Need.ADMIN, status.xml),
             Route(read, "/admin/stats.xml", Need.ADMIN, status.xml),
-            Route(read, "/admin/listclients", Need.ADMIN, admin.listclients),
-            Route(act, "/admin/metadata", Need.STEER, admin.metadata, changes=True),
-            Route(act, "/admin/killsource", Need.STEER, admin.killsource, changes=True),
-            Route(act, "/admin/killclient", Need.ADMIN, admin.killclient, changes=True),
+            *_command("stats", read, Need.ADMIN, status.xml),
+            *_command("listmounts", read, Need.ADMIN, mounts.listmounts),
+            *_command("streamlist", read, Need.ADMIN, mounts.listmounts),
+            Route(read, "/admin/streamlist.txt", Need.ADMIN, mounts.streamlist),
+            *_command("listclients", read, Need.ADMIN, admin.listclients),
+            *_command("metadata", act, Need.STEER, admin.metadata),
+            *_command("updatemetadata", read, Need.STEER, mounts.updatemetadata),
+            *_command("killsource", act, Need.STEER, admin.killsource),
+            *_command("killclient", act, Need.ADMIN, admin.killclient),
+            *_command("moveclients", act, Need.ADMIN, mounts.moveclients),
+            *_command("fallbacks", act, Need.ADMIN, mounts.fallbacks),
+            Route(read, "/admin/buildm3u", Need.NOTHING, mounts.buildm3u),
             Route(act, "/admin.cgi", Need.STEER, shoutcast.control, changes=True, mount_of=shoutcast.mount,
                   password_of=shoutcast.password),
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
@@ -198,6 +212,7 @@ class Server:
             if self.config.server.state_dir:
                 control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
                 await services.start(control.run)
+            await services.start(self.fallbacks.run)
             services.start_soon(self.hooks.run)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
@@ -231,6 +246,7 @@ class Server:
         """Take no more from sources, give listeners what is left."""
         mounts = list(self.registry.mounts.values())
         log.info("stopping: %d sources, %d listeners", self.registry.sources, self.registry.listeners)
+        self.fallbacks.stopping = True
         for mount in mounts:
             for source in list(mount.sources):
                 source.end(Goodbye.DRAINED)
@@ -251,6 +267,7 @@ class Server:
             if await trio.to_thread.run_sync(self.bans.refresh):
                 log.info("the lists of bans changed and are used from now on")
             self.bans.forget_expired()
+            self.fallbacks.settle_all()
             self.pump.end_overdue(self.registry.clock.monotonic())
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
@@ -277,6 +294,15 @@ class Server:
         if host in ("::", "0.0.0.0"):
             host = self.config.server.hostname
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _command(name: str, methods: tuple[str, ...], need: Need, handler: Handler) -> tuple[Route, Route]:
+    """One of Icecast's admin commands, and the page of its answer."""
+    path, changes = f"/admin/{name}", "POST" in methods
+    return (
+        Route(methods, path, need, handler, changes=changes),
+        Route(methods, f"{path}.xsl", need, as_page(handler), changes=changes),
+    )
 
 
 class ServerLog:

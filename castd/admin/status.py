@@ -11,9 +11,10 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree
 
+from castd.admin.icecast_answers import xml_response
 from castd.admin.links import public_url
 from castd.http.connection import SERVER
-from castd.http.messages import ANY_ORIGIN, NO_CACHE, Response, json_response, quote_mount
+from castd.http.messages import ANY_ORIGIN, Response, json_response, quote_mount
 from castd.stats.snapshot import mount_facts
 
 if TYPE_CHECKING:
@@ -155,12 +156,6 @@ def _fill(element: ElementTree.Element, values: dict[str, Value]) -> None:
 def is_xml_name(name: str) -> bool:
     """A source may call its Ice-Audio-Info keys what it likes; an element's name is narrower."""
     return name.isascii() and name.replace("-", "").replace("_", "").isalnum() and name[0].isalpha()
-
-
-def xml_response(root: ElementTree.Element) -> Response:
-    """A document in Icecast's form (capture D23)."""
-    body = ElementTree.tostring(root, encoding="utf-8", xml_declaration=False)
-    return Response(200, b'<?xml version="1.0"?>\n' + body + b"\n", "text/xml; charset=utf-8", (NO_CACHE, ANY_ORIGIN))
 
 
 def local_date(wall: float) -> str:

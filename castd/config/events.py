@@ -14,6 +14,7 @@ EventName: TypeAlias = Literal[
     "fallback.ended",
     "title",
     "listener.connected",
+    "listener.moved",
     "listener.ended",
     "limit.reached",
     "source.ended",

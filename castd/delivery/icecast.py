@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from castd import tls
 from castd.access.bans import refuse_unlisted
+from castd.delivery.intro import Intros
 from castd.delivery.listener import Listener
 from castd.delivery.room import Room
 from castd.errors import ClientError
@@ -92,6 +93,7 @@ class Icecast:
         # bound once for all listeners, for memory's sake
         self._leave, self._move = audience.leave, self._note_move
         self._room = Room(current, registry)
+        self._intros = Intros()
         self._elsewhere = elsewhere
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
@@ -112,9 +114,14 @@ class Icecast:
             return None
         if _is_probe(request):
             return _answer_probe(mount, request)
-        if elsewhere := self._room.turn_away(mount):
-            return elsewhere
-        self._hand_over(exchange, mount)
+        found = self._room.find(mount)
+        if isinstance(found, Response):
+            return found
+        refuse_unlisted(request.address, found.settings.allow_listeners, "listen to this mount")
+        intro = await self._intros.of(found)
+        if found.closed:
+            raise ClientError(404, "the source has just left for good")
+        self._hand_over(exchange, found, intro)
         return None
 
     def at_root(self, page: Handler) -> Handler:
@@ -141,12 +148,12 @@ class Icecast:
         carries = mount.description is not None and mount.description.content_type in ICY_TYPES
         return mount.settings.icy_metaint if wanted and carries else 0
 
-    def _hand_over(self, exchange: Exchange, mount: Mount) -> None:
+    def _hand_over(self, exchange: Exchange, mount: Mount, intro: bytes) -> None:
         request = exchange.request
         metaint = self._metaint(request, mount)
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
-        head = mount.timeline.head_at(position)
+        head = mount.timeline.head_at(position) if not intro else None
         pending = _head(mount, request, metaint) + (head.data if head else b"")
         exchange.answered = True
         listener = Listener(
@@ -154,6 +161,7 @@ class Icecast:
             tls.take_socket(exchange.stream, self._current.config.delivery.send_buffer_bytes),
             position=position,
             pending=pending,
+            intro=intro,
             metaint=metaint,
             address=request.address,
             agent=intern(request.agent),

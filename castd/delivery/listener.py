@@ -75,6 +75,7 @@ class Listener:
 
     Attributes:
         pending: bytes owed before any more of the ring: reply head, Ogg headers, the rest of a block or frame.
+        intro: what of its mount's intro it has not had yet; then it begins where a newcomer does.
         blocked: the kernel took less than it was given, and has not said since that it would take more.
         stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
         queued: the number under which it stands in its outlet's heap of the blocked; 0 if it does not.
@@ -99,6 +100,7 @@ class Listener:
         "gone",
         "icy",
         "id",
+        "intro",
         "jumps",
         "mount",
         "on_gone",
@@ -120,6 +122,7 @@ class Listener:
         *,
         position: int,
         pending: bytes = b"",
+        intro: bytes = b"",
         metaint: int = 0,
         address: str = "",
         agent: str = "",
@@ -131,6 +134,7 @@ class Listener:
         self.connection = connection
         self.position = position
         self.pending: Buffer = pending
+        self.intro: Buffer = memoryview(intro) if intro else b""
         self.icy = IcyState(metaint, metaint) if metaint else None
         self.protocol = "icy" if metaint else "http"
         self.address = address
@@ -154,7 +158,9 @@ class Listener:
     @property
     def caught_up(self) -> bool:
         """It was given everything there is."""
-        return not self.pending and self.position == self.mount.ring.head and not self.connection.owes
+        return (
+            not self.pending and not self.intro and self.position == self.mount.ring.head and not self.connection.owes
+        )
 
     def serve(self) -> bool:
         """Send what is new, once.
@@ -169,7 +175,8 @@ class Listener:
         ring = mount.ring
         start, head = self.position, ring.head
         state = self.icy
-        if not self.pending and (state is None or head - start <= state.until):  # nearly every call: nothing between
+        # nearly every call: nothing between
+        if not self.pending and not self.intro and (state is None or head - start <= state.until):
             if start == head:
                 return self.connection.flush()
             views = ring.views(start, head)
@@ -186,7 +193,7 @@ class Listener:
 
     def _serve_pieces(self, head: int) -> bool:
         """As `serve`, with owed bytes or ICY blocks between the audio."""
-        pieces = self._pieces(head)
+        pieces, introducing = self._pieces(head), bool(self.intro)
         if not pieces:
             return self.connection.flush()
         try:
@@ -202,24 +209,38 @@ class Listener:
             self._advance(piece, taken)
             if taken < len(piece.data):
                 return False
+        if introducing and not self.intro:
+            self._begin()
+            return self.serve()
         return not self.connection.owes
 
+    def _begin(self) -> None:
+        """After the intro: where a newcomer would begin now."""
+        entry = self.mount.join_point()
+        self.position = entry.position if entry else self.mount.ring.head
+        head = self.mount.timeline.head_at(self.position)
+        self.pending = head.data if head else b""
+
     def _pieces(self, head: int) -> list[_Piece]:
-        """What stands between here and `head`, in order."""
+        """What stands between here and `head`, in order; no more than the intro while there is some."""
         pieces = [_Piece(self.pending, False)] if self.pending else []
-        ring, state, position = self.mount.ring, self.icy, self.position
+        state, position = self.icy, self.position
+        audio = (memoryview(self.intro),) if self.intro else self.mount.ring.views(position, head)
         if state is None:
-            return pieces + [_Piece(view, True) for view in ring.views(position, head)]
+            return pieces + [_Piece(view, True) for view in audio]
         until, told = state.until, state.told
-        while position < head:
-            if until == 0:
-                now = self._title(position)
-                pieces.append(_Piece(icy.EMPTY if now == told else icy.block(*now), False, now))
-                until, told = state.metaint, now
-            step = min(head - position, until)
-            pieces += [_Piece(view, True) for view in ring.views(position, position + step)]
-            position += step
-            until -= step
+        for view in audio:
+            at, size = 0, len(view)
+            while at < size:
+                if until == 0:
+                    now = self._title(position if self.intro else position + at)
+                    pieces.append(_Piece(icy.EMPTY if now == told else icy.block(*now), False, now))
+                    until, told = state.metaint, now
+                step = min(size - at, until)
+                pieces.append(_Piece(view[at : at + step], True))
+                at += step
+                until -= step
+            position += size
         return pieces
 
     def _title(self, position: int) -> tuple[str, str]:
@@ -230,7 +251,10 @@ class Listener:
         """Account for the first `taken` bytes of a piece; the rest of one of our own stays owed."""
         state = self.icy
         if piece.is_audio:
-            self.position += taken
+            if self.intro:
+                self.intro = self.intro[taken:]
+            else:
+                self.position += taken
             if state is not None:
                 state.until -= taken
             return
@@ -260,7 +284,7 @@ class Listener:
         entry = to.timeline.join(min(missing, to.settings.burst_seconds))
         position = entry.position if entry else to.ring.head
         head = to.timeline.head_at(position)
-        if head is not None:
+        if head is not None and not self.intro:
             self.pending = bytes(self.pending) + head.data
         self.note_lag()
         if self.on_move is not None:
@@ -273,7 +297,7 @@ class Listener:
 
     def note_lag(self) -> None:
         """Look how far behind the live end it is; only the blocked ever are, so that nothing is asked of the others."""
-        if self.blocked:
+        if self.blocked and not self.intro:
             self.worst_lag_seconds = max(self.worst_lag_seconds, self.mount.lag_seconds(self.position))
 
     def end(self, reason: Goodbye, by: str = "") -> None:
@@ -289,4 +313,4 @@ class Listener:
             except Exception:  # a bug in a record must not cost the others
                 log.exception("%s: after listener %d left", self.mount.name, self.id)
         self.connection.close()
-        self.pending = b""
+        self.pending = self.intro = b""

@@ -34,7 +34,7 @@ def require_fit(here: Mount, to: Mount) -> None:
 
 
 async def move_listeners(pump: Pump, here: Mount, to: Mount, by: str) -> int:
-    """Move all listeners of one mount to another.
+    """Move all listeners of one mount to another, and those on their way to the first.
 
     Who has not taken all of the first mount's audio yet comes later, when it has. Nobody's limits are asked.
 
@@ -49,12 +49,12 @@ async def move_listeners(pump: Pump, here: Mount, to: Mount, by: str) -> int:
     """
     require_fit(here, to)
     listeners = [cast("Listener", each) for each in here.listeners.values()]
-    for number, listener in enumerate(listeners):
+    for number, listener in enumerate([*listeners, *pump.on_the_way(here)]):
         if number and number % SLICE == 0:
             await trio.lowlevel.checkpoint()
             if to.closed or not here.shape.fits(to.shape):
                 return number
-        if listener.gone is None and listener.mount is here:
+        if listener.gone is None and (listener.mount is here or listener.bound_for is here):
             pump.move(listener, to)
     log.warning("%s: %d listeners moved to %s by %s", here.name, len(listeners), to.name, by)
     return len(listeners)

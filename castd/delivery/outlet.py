@@ -80,8 +80,9 @@ class Outlet:
     def _let_go(self, listener: Listener) -> None:
         """Have a blocked listener who is bound for another mount go there with no more of this one than up to the next
         entry."""
-        finish = self.mount.timeline.next_entry(listener.position)
-        listener.finish_at(finish.position if finish else self.mount.ring.head)
+        if not listener.intro:
+            finish = self.mount.timeline.next_entry(listener.position)
+            listener.finish_at(finish.position if finish else self.mount.ring.head)
         if len(listener.pending) > PENDING_BYTES:
             listener.end(Goodbye.FELL_BEHIND)
         else:
@@ -134,7 +135,7 @@ class Outlet:
         most = self.mount.settings.max_listener_seconds
         if not most:
             return
-        for listener in [*self.ready, *self._waiting()]:
+        for listener in self.everybody:
             overdue = now - listener.connected - most
             if overdue >= 0:
                 self.serve(listener)
@@ -157,6 +158,11 @@ class Outlet:
         """The blocked."""
         here = (each for _, number, each in self._blocked if each.mount is self.mount and each.queued == number)
         return [listener for listener in here if listener.blocked and listener.gone is None]
+
+    @property
+    def everybody(self) -> list[Listener]:
+        """The ready and the blocked."""
+        return [*self.ready, *self._waiting()]
 
     @property
     def caught_up(self) -> bool:
@@ -193,11 +199,15 @@ class Outlet:
     def _fell_behind(self, listener: Listener, limit: int) -> None:
         mount = self.mount
         timeline = mount.timeline
+        no_progress = listener.bytes_sent == listener.stuck_at
+        if listener.intro and not no_progress:  # it begins where a newcomer does, when it has had that
+            listener.position, listener.stuck_at = mount.ring.head, listener.bytes_sent
+            self._queue(listener)
+            return
         mount.slow_listeners += 1
         listener.note_lag()
         target = mount.join_point()
         finish = timeline.next_entry(listener.position)
-        no_progress = listener.bytes_sent == listener.stuck_at
         if listener.bound_for is not None and not listener.bound_for.closed and not no_progress:
             self._let_go(listener)
             return

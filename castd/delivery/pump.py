@@ -111,6 +111,12 @@ class Pump:
         if listener.bound_for is not None and not listener.blocked:
             self.outlet(listener.mount).serve(listener)
 
+    def on_the_way(self, to: Mount) -> list[Listener]:
+        """Those who are to go on with a mount, and are still at another."""
+        return [
+            listener for outlet in self._outlets.values() for listener in outlet.everybody if listener.bound_for is to
+        ]
+
     def _go_on(self, listener: Listener) -> None:
         assert listener.bound_for is not None
         here, to = self.outlet(listener.mount), self.outlet(listener.bound_for)

@@ -30,21 +30,38 @@ class Room:
         self._current = current
         self._registry = registry
 
-    def turn_away(self, mount: Mount) -> Response | None:
-        """The way to go for a listener who finds no room; None if there is room.
+    def find(self, mount: Mount) -> Mount | Response:
+        """The mount where there is room for a listener of this one: itself or, where its operator wants it so, its
+        fallback; or the way to go.
 
         Raises:
-            ClientError: 503: there is none, and nowhere to go.
+            ClientError: 503: there is no room, and nowhere to go.
         """
         reached = self._reached(mount)
         if reached is None:
-            return None
+            return mount
         what, limit, words = reached
-        self._registry.observer.limit_reached(what, limit, mount.name if what.startswith("mounts.") else "")
+        own = what.startswith("mounts.")
+        self._registry.observer.limit_reached(what, limit, mount.name if own else "")
+        if own and (other := self._fallback(mount)):
+            return other
         if target := mount.settings.full_redirect:
             location = target.replace("{mount}", quote_mount(mount.name))
             return Response(302, f"{words}; try {location}\n".encode(), headers=(("Location", location),))
         raise ClientError(503, words, (("Retry-After", str(RETRY_SECONDS)),))
+
+    def _fallback(self, mount: Mount) -> Mount | None:
+        """The first with room in the chain of fallbacks."""
+        seen = {mount.name}
+        while mount.settings.fallback_when_full and mount.fallback not in seen:
+            seen.add(mount.fallback)
+            other = self._registry.get(mount.fallback)
+            if other is None or not other.begun:
+                return None
+            if self._reached(other) is None:
+                return other
+            mount = other
+        return None
 
     def _reached(self, mount: Mount) -> tuple[str, float, str] | None:
         """The key of a limit, its value, and the answer in words."""

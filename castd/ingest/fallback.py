@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from castd.ingest.file_player import FilePlayer
+from castd.mount.mount import Mount
 from castd.mount.party import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from castd.config import Config, Current
-    from castd.mount.mount import Mount
     from castd.mount.registry import Registry
     from castd.mount.timeline import Title
     from castd.wire.framer import Run
@@ -47,8 +47,6 @@ class Fallbacks:
     A mount that the configuration names has its fallback always; any other as long as somebody listens.
 
     Attributes:
-        chosen: fallback mounts that an operator gave at run time, by the name of the mount; they go before the
-            configuration's, until the server ends.
         stopping: none begins any more.
     """
 
@@ -58,7 +56,6 @@ class Fallbacks:
         self._working: dict[str, tuple[Mount, StandIn]] = {}
         self._nursery: trio.Nursery | None = None
         self._complaints: dict[str, str] = {}
-        self.chosen: dict[str, str] = {}
         self.stopping = False
         registry.on_feed = self._fed
 
@@ -78,21 +75,12 @@ class Fallbacks:
         for name in {*self._named(), *self._registry.mounts}:
             self._settle(name)
 
-    def choose(self, mount: Mount, fallback: str) -> None:
-        """Have another fallback mount for a mount until the server ends, as Icecast's /admin/fallbacks does.
-
-        Args:
-            fallback: name of a mount; "" for none.
-        """
-        self.chosen[mount.name] = fallback
-        self._settle(mount.name)
-
     def _named(self) -> list[str]:
         return [name for name in self._current.config.mounts if name != "default"]
 
     def _fallback(self, name: str) -> str:
-        fallback = self.chosen.get(name)
-        return self._current.config.mount(name).fallback if fallback is None else fallback
+        mount = self._registry.get(name)
+        return self._current.config.mount(name).fallback if mount is None else mount.fallback
 
     def _fed(self, mount: Mount) -> None:
         self._settle(mount.name)
@@ -103,9 +91,9 @@ class Fallbacks:
     def _settle(self, name: str) -> None:
         mount = self._registry.get(name)
         at, working = self._working.get(name, (None, None))
-        wanted = self._wanted(name, mount)
-        if working is not None and at is mount and working.name == (wanted if isinstance(wanted, str) else
-                                                                    wanted.name if wanted else ""):  # fmt: skip
+        wanted = self._wanted(name, mount, working.name if working and at is mount else "")
+        wanted_name = wanted.name if isinstance(wanted, Mount) else wanted
+        if working is not None and at is mount and working.name == wanted_name:
             return
         if working is not None:
             del self._working[name]
@@ -131,8 +119,12 @@ class Fallbacks:
             tap.start()
         log.info("%s: %s stands in", name, self._working[name][1].name)
 
-    def _wanted(self, name: str, mount: Mount | None) -> Mount | str | None:
-        """A mount, or the path of a file; None if there is to be no fallback now."""
+    def _wanted(self, name: str, mount: Mount | None, working: str) -> Mount | str | None:
+        """A mount, or the path of a file; None if there is to be no fallback now.
+
+        Args:
+            working: the name of what stands in now.
+        """
         if self.stopping or (mount is not None and mount.closed):
             return None
         if mount is not None and mount.encoder is not None and mount.encoder is mount.source and mount.begun:
@@ -140,7 +132,7 @@ class Fallbacks:
         if name not in self._current.config.mounts and not (mount is not None and mount.listeners):
             return None
         other = self._registry.get(self._fallback(name))
-        if other is not None and other.begun and other.source is not None and not self._leads_to(other.name, name):
+        if other is not None and _flows(other, working) and not self.leads_to(other.name, name):
             misfit = "" if mount is None or mount.shape.fits(other.shape) else f"it is {other.shape}"
             self._complain(name, other.name, misfit, mount)
             if not misfit:
@@ -149,8 +141,8 @@ class Fallbacks:
             return None
         return self._current.config.mount(name).fallback_file or None
 
-    def _leads_to(self, start: str, name: str) -> bool:
-        """The fallback of `start`, or that one's, and so on, is `name`."""
+    def leads_to(self, start: str, name: str) -> bool:
+        """`start` is the mount `name`, or the fallback of `start` is, or that one's, and so on."""
         seen: set[str] = set()
         while start and start not in seen:
             if start == name:
@@ -168,6 +160,13 @@ class Fallbacks:
             self._complaints[name] = words
             if words:
                 log.warning("%s: %s", name, words)
+
+
+def _flows(other: Mount, working: str) -> bool:
+    """There is something to hear at another mount, or, where that stands in already, there will be in a moment: its
+    next source was recognised."""
+    source = other.source
+    return source is not None and (other.begun or (other.name == working and bool(source.shape.format)))
 
 
 class MountTap:
@@ -231,4 +230,5 @@ class MountTap:
             album=title.album,
             url=title.url,
             position=max(0, mount.ring.head - behind),
+            by=self._source,
         )

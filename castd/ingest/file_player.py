@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from secrets import randbits
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import trio
 
-from castd.ingest.session import Session, recognised_shape
-from castd.ingest.sniff import Sniffer
+from castd.ingest.session import Session
+from castd.mount.audio_file import FileLoop, Unplayable
 from castd.mount.party import Description, Source
-from castd.wire import tags
-from castd.wire.framer import Opaque
-from castd.wire.ogg_pages import Page, PageCutter
 
 if TYPE_CHECKING:
     from castd.config import Current
     from castd.mount.mount import Mount
-    from castd.mount.shape import Shape
 
 log = logging.getLogger(__name__)
-
-READ_BYTES = 8 * 1024
-"""Of the file at a time: half a second of 128 kbit/s."""
 
 LEAD_SECONDS = 0.5
 """How far ahead of time the file is put into the ring."""
 
 RETRY_SECONDS = 10.0
 """After a file could not be played; it may be there again."""
-
-
-class Unplayable(Exception):
-    """The file cannot stand in; the message completes "it ..."."""
 
 
 class FilePlayer:
@@ -119,8 +107,10 @@ class Pace:
             OSError: it is gone.
         """
         mount, loop = self._mount, self._loop
-        while (wait := self._wait()) > 0:
+        wait = self._wait()
+        while wait > 0:
             await trio.sleep(wait)
+            wait = self._wait()
         data = b""
         while not data:
             data = await trio.to_thread.run_sync(loop.read)
@@ -133,7 +123,13 @@ class Pace:
         if loop.title and mount.source is self._source:
             title, loop.title = loop.title, None
             text = " - ".join(part for part in (title.artist, title.title) if part)
-            mount.set_title(text, artist=title.artist or None, title=title.title or None, album=title.album or None)
+            mount.set_title(
+                text,
+                artist=title.artist or None,
+                title=title.title or None,
+                album=title.album or None,
+                by=self._source,
+            )
         return data
 
     def _wait(self) -> float:
@@ -143,103 +139,3 @@ class Pace:
         if mount.source is not self._source:
             return LEAD_SECONDS
         return (mount.timeline.end - self._zero) - (mount.clock.monotonic() - self._began) - LEAD_SECONDS
-
-
-class FileLoop:
-    """A file's bytes, over and over. Its methods wait for the disk.
-
-    Each turn of an Ogg file is a link of a chain (RFC 3533 §4), which needs a serial number that no other has: pages are
-    given new ones.
-
-    Attributes:
-        content_type: for listeners.
-        shape: of its stream.
-        title: what its tags say, once in each turn; None after it was taken, and for Ogg, whose headers say it.
-        ended: this turn is over.
-
-    Raises:
-        OSError: it cannot be read.
-        Unplayable: it is in no format castd can time.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-        self._cutter: PageCutter | None = None
-        self._mask = 0
-        self.title: tags.Tags | None = None
-        self.ended = False
-        self.rewind()
-        try:
-            self.shape, self.content_type = self._probe()
-            if self.shape.format == "ogg":
-                self._cutter = PageCutter()
-            self.rewind()
-        except BaseException:
-            self.close()
-            raise
-
-    def rewind(self) -> None:
-        """Begin the next turn, with the file that has the name now."""
-        self.close()
-        self._file = self._path.open("rb")
-        self.ended = False
-        self._mask = randbits(32)
-        if self._cutter is not None:
-            self._cutter = PageCutter()
-            return
-        start = self._file.read(tags.MUTAGEN_BYTES)
-        self.title = tags.id3(start) if start.startswith(b"ID3") else tags.Tags()
-        self._file.seek(0)
-
-    def read(self) -> bytes:
-        """The next bytes of this turn; none, and `ended`, at its end; none, too, where a page is not whole yet."""
-        assert self._file is not None
-        data = self._file.read(READ_BYTES)
-        if not data:
-            self.ended = True
-        if self._cutter is None:
-            return data
-        pages = self._cutter.feed(data) if data else self._cutter.finish()
-        return b"".join(self._relabelled(page) for page in pages)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _relabelled(self, data: bytes) -> bytes:
-        page = Page.read(data)
-        serial = page.serial ^ self._mask
-        return Page(
-            page.header_type, page.granule_position, serial, page.sequence, page.segment_table, page.body
-        ).write()
-
-    def _probe(self) -> tuple[Shape, str]:
-        assert self._file is not None
-        self._file.seek(_tag_bytes(self._file))
-        sniffer = Sniffer("")
-        verdict = None
-        while verdict is None and (data := self._file.read(READ_BYTES)):
-            verdict = sniffer.feed(data)
-        verdict = verdict or sniffer.finish()
-        if verdict is None or isinstance(verdict.framer, Opaque):
-            raise Unplayable("it is neither MP3, AAC (ADTS) nor Ogg")
-        shape = recognised_shape(verdict)
-        heads = [run.head for run in verdict.runs if run.head is not None]
-        while shape.format == "ogg" and not heads and (data := self._file.read(READ_BYTES)):
-            heads = [run.head for run in verdict.framer.feed(data) if run.head is not None]
-        return (shape.with_head(heads[0]) if heads else shape), verdict.content_type
-
-
-def _tag_bytes(file: IO[bytes]) -> int:
-    """How long the ID3v2 tag at the start is (id3.org, 2.4.0 §3.1); the file is read from its start afterwards."""
-    header = file.read(10)
-    file.seek(0)
-    if len(header) < 10 or not header.startswith(b"ID3"):
-        return 0
-    size = 0
-    for byte in header[6:]:
-        size = size << 7 | byte & 0x7F
-    return size + len(header)

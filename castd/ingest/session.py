@@ -14,22 +14,22 @@ import trio
 
 from castd.errors import ClientError, FramingError, IncompleteBody
 from castd.http.connection import READ_BYTES
-from castd.ingest.sniff import Sniffer
 from castd.mount.party import Goodbye
-from castd.mount.shape import Shape
+from castd.mount.shape import recognised_shape
 from castd.wire import tags
 from castd.wire.icy import IcyDemuxer, InlineTitle
+from castd.wire.sniff import Sniffer
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from castd.config import Current
-    from castd.ingest.sniff import Recognised
     from castd.mount.mount import Mount
     from castd.mount.party import Source
     from castd.wire.framer import Framer, Run
     from castd.wire.icy import Fields
+    from castd.wire.sniff import Recognised
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Session:
         """Of a block in the stream; some servers repeat the title in each, which is no news."""
         if fields != self._told:
             self._told = fields
-            self._mount.set_title(one_line(fields.title), url=one_line(fields.url))
+            self._mount.set_title(one_line(fields.title), url=one_line(fields.url), by=self._source)
 
     async def _recognise(self, verdict: Recognised | None) -> None:
         if verdict is None:
@@ -208,6 +208,7 @@ class Session:
                 title=comments.title or None,
                 album=comments.album or None,
                 position=position,
+                by=self._source,
             )
 
     async def _read_info(self, runs: list[Run]) -> None:
@@ -235,12 +236,6 @@ class Session:
             await self._recognise(self._sniffer.finish())
         if self._framer is not None:
             await self._append(self._framer.finish())
-
-
-def recognised_shape(verdict: Recognised) -> Shape:
-    """What the first frames tell; the codec of an Ogg stream is told by its headers, which may come later."""
-    framer = verdict.framer
-    return Shape(verdict.format, framer.codec if framer.codec != "unknown" else "", framer.sample_rate)
 
 
 def _timed_out(error: trio.BrokenResourceError) -> bool:

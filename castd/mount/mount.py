@@ -105,6 +105,7 @@ class Mount:
         slow_listeners: how many fell behind, were moved forward or let go.
         bytes_received: from all sources.
         closed: it is not used any more.
+        chosen_fallback: name of the mount that an operator chose to stand in, "" for none; None if nobody chose.
         observer: is told what happens here.
         on_feed: called with it when another source feeds the ring, when that has begun, and when none does any more.
     """
@@ -140,6 +141,8 @@ class Mount:
         self.slow_listeners = 0
         self.bytes_received = 0
         self.closed = False
+        self.chosen_fallback: str | None = None
+        self._encoder_title: Title | None = None
         self._bytes_sent_to_departed = 0
         self._base: float | None = None  # media time at zero of the source's
         self._timed = True
@@ -160,6 +163,11 @@ class Mount:
     def encoder(self) -> Source | None:
         """The encoder that feeds the ring, or would if it sent anything; None while none is connected."""
         return next((each for each in self.sources if not each.fallback), None)
+
+    @property
+    def fallback(self) -> str:
+        """Name of the mount that is to stand in while no encoder is here; "" for none."""
+        return self.settings.fallback if self.chosen_fallback is None else self.chosen_fallback
 
     @property
     def format(self) -> str:
@@ -215,6 +223,8 @@ class Mount:
         self.observer.source_ended(self, source)
         if self.sources:
             self._sort(feeder)
+            if source.fallback:
+                self._restore_title()
         else:
             self.on_feed(self)
 
@@ -353,8 +363,8 @@ class Mount:
             timeline.forget(tail)
 
     def recent(self, seconds: float) -> list[Run]:
-        """What a decoder begins with to hear the last so many seconds, or the newest stream if that is shorter, and then
-        what is appended from now on; times are the mount's media times.
+        """What a decoder begins with to hear the last so many seconds, or the newest stream if that is shorter.
+        Times are the mount's media times.
 
         Returns:
             The headers in force, if there are some, and a run from each entry on; nothing if there is no audio yet.
@@ -383,12 +393,14 @@ class Mount:
         album: str | None = None,
         url: str = "",
         position: int | None = None,
+        by: Source | None = None,
     ) -> Title:
         """Put a title on the timeline.
 
         Args:
             text, artist, title, album, url: see timeline.Title.
             position: from where it is heard; the head of the ring if None. A past one is moved up to the tail.
+            by: the source whose stream says so.
 
         Returns:
             The mark as it stands on the timeline.
@@ -397,10 +409,21 @@ class Mount:
         time = self.timeline.end if position is None else self.timeline.time_at(at)
         mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
         self.timeline.add_title(mark)
+        if by is None or not by.fallback:
+            self._encoder_title = mark
         self.observer.title_set(self, mark)
         for tap in self.taps:
             tap.hear_title(mark)
         return mark
+
+    def _restore_title(self) -> None:
+        """What a fallback played is heard no more: show again what the encoder told last."""
+        shown, told = self.timeline.title, self._encoder_title
+        if self.encoder is self.source and shown is not told:
+            if told is None:
+                self.set_title("")
+            else:
+                self.set_title(told.text, artist=told.artist, title=told.title, album=told.album, url=told.url)
 
     def lag_seconds(self, position: int) -> float:
         """Seconds of audio between a position and the live end."""

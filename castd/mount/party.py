@@ -172,7 +172,7 @@ class Source:
     bytes_received: int = 0
     received: float = 0.0
     skipped_bytes: int = 0
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
     fallback: str = ""
     head: Head | None = None
     info: StreamInfo | None = None

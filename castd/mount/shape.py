@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from castd.wire.framer import Head
+    from castd.wire.sniff import Recognised
 
 
 class Shape(NamedTuple):
     """What players cannot change on the way; bitrate and channels they can.
 
     Attributes:
-        format: how the bytes are framed, such as "ogg" (see castd.ingest.sniff); "" if unknown.
+        format: how the bytes are framed, such as "ogg" (see castd.wire.sniff); "" if unknown.
         codec: such as "mp3", "aac", "opus"; "" if unknown.
         sample_rate: in Hz; 0 if unknown.
     """
@@ -33,3 +34,9 @@ class Shape(NamedTuple):
         rate = f"{self.sample_rate} Hz" if self.sample_rate else ""
         words = (self.format if self.format != self.codec else "", self.codec, rate)
         return " ".join(word for word in words if word) or "unknown"
+
+
+def recognised_shape(verdict: Recognised) -> Shape:
+    """What the first frames tell; the codec of an Ogg stream is told by its headers, which may come later."""
+    framer = verdict.framer
+    return Shape(verdict.format, framer.codec if framer.codec != "unknown" else "", framer.sample_rate)

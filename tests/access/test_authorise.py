@@ -37,6 +37,7 @@ PUBLIC = {
     ("GET", "/favicon.ico"),
     ("GET", "/healthz"),
     ("GET", "/status-json.xsl"),
+    ("GET", "/admin/buildm3u"),
     ("GET", "/api/v1/status"),
     ("GET", "/api/v1/mounts"),
     ("GET", "/api/v1/mounts/{name}"),

@@ -55,6 +55,7 @@ async def test_a_mount(autojump_clock: MockClock) -> None:
         assert found == {
             "mount": "/jazz/high caf\xe9",
             "state": "live",
+            "fallback": None,
             "name": "N",
             "description": "",
             "genre": "",

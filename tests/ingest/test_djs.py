@@ -54,10 +54,12 @@ async def test_the_highest_is_heard_and_the_next_goes_on_when_it_leaves(autojump
         await automation.push(10)
         async with await castd.encoder("/live", user=BEN) as ben, await castd.encoder("/live", user=ANNA) as anna:
             here = castd.mount("/live")
-            assert [source.user for source in here.sources] == ["ben", "anna", "source"]
+            assert here.source is here.sources[0]
+            assert here.sources[0].user == "source", "who has sent nothing does not silence who has"
             ben.next, anna.next = 1000, 2000
             await ben.push(5)
             await anna.push(20)
+            await until(lambda: [source.user for source in here.sources] == ["ben", "anna", "source"])
             await automation.push(20)
             await ben.close()
             await until(lambda: len(here.sources) == 2)

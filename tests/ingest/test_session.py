@@ -14,9 +14,9 @@ import trio.testing
 from castd.config import Limits
 from castd.http.connection import READ_BYTES
 from castd.ingest.session import NO_AUDIO_TIMES, SECOND_LOOK_SECONDS, TURN_BYTES, Session
-from castd.ingest.sniff import PATIENCE_BYTES, Sniffer
 from castd.mount.party import Goodbye
 from castd.wire import icy
+from castd.wire.sniff import PATIENCE_BYTES, Sniffer
 from tests.support import (
     FRAME_BYTES,
     FRAME_SECONDS,

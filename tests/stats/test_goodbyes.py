@@ -74,8 +74,8 @@ async def flood(castd: Serving, ear: Ear) -> None:
             pass
 
 
-async def kick(castd: Serving, ear: Ear) -> None:
-    (listener_id,) = castd.mount("/live").listeners
+async def kick(castd: Serving, ear: Ear, mount: str = "/live") -> None:
+    (listener_id,) = castd.mount(mount).listeners
     reply = await castd.ask(head("DELETE", f"/api/v1/admin/listeners/{listener_id}", user=ADMIN))
     assert reply.status == 200
 
@@ -175,6 +175,21 @@ async def test_a_listeners_source_ends() -> None:
         assert [(each.kind, each.reason) for each in recent] == [("source", "finished"), ("listener", "source_ended")]
         PLAYED.add(Goodbye.SOURCE_ENDED)
         await ear.close()
+
+
+async def test_a_listener_is_moved() -> None:
+    async with serving(config()) as castd, await castd.encoder("/live") as live, await castd.encoder("/other") as other:
+        await live.push(50)
+        await other.push(50)
+        ear = await heard(castd)
+        moved = await castd.ask(head("GET", "/admin/moveclients?mount=/live&destination=/other", user=ADMIN))
+        assert "Clients moved from /live to /other" in moved.text
+        visit = await ended(castd, Goodbye.MOVED)
+        assert (visit.mount, visit.bytes) == ("/live", castd.mount("/live").bytes_sent)
+        castd.server.records.recent.clear()
+        await kick(castd, ear, "/other")
+        visit = await ended(castd, Goodbye.KICKED)
+        assert visit.mount == "/other"
 
 
 async def test_a_listeners_next_source_sends_another_format() -> None:

@@ -97,7 +97,13 @@ def test_times_are_by_the_monotonic_clock() -> None:
 
 def test_the_worst_lag_is_that_before_a_jump() -> None:
     scene = Scene(room=400, lag_seconds=2.0)
-    outlet = Outlet(scene.mount, on_news=lambda each: None, on_blocked=lambda each: None, on_close=lambda each: None)
+    outlet = Outlet(
+        scene.mount,
+        on_news=lambda each: None,
+        on_blocked=lambda each: None,
+        on_leave=lambda each: None,
+        on_close=lambda each: None,
+    )
     scene.mount.outlet = outlet
     listener = scene.join()
     outlet.add(listener)

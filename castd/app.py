@@ -22,6 +22,7 @@ from castd import privileges, sockets
 from castd.access.admission import Admission
 from castd.access.authorise import Gate
 from castd.access.bans import Bans
+from castd.access.url_auth import UrlAuths
 from castd.admin.api import Api
 from castd.admin.bans import BanDesk, LimitDesk
 from castd.admin.control import IcecastAdmin
@@ -50,7 +51,7 @@ from castd.ingest.intake import Intake
 from castd.ingest.shoutcast import Shoutcast
 from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
-from castd.mount.party import Goodbye
+from castd.mount.party import Goodbye, next_id
 from castd.mount.registry import Registry
 from castd.reload import Reloader
 from castd.stats.announcer import Announcer
@@ -92,7 +93,8 @@ class Server:
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
         self.certificates = Certificates(config.certificates)
-        self.gate = Gate(current, secrets)
+        self.url_auths = UrlAuths(current, next_id, trio.current_time)
+        self.gate = Gate(current, secrets, self.url_auths, self.registry.clock.wall)
         self.bans = Bans(config, self.registry.clock.wall)
         self.admission = Admission(
             current, self.bans, lambda what, most: self.registry.observer.limit_reached(what, most)
@@ -130,7 +132,7 @@ class Server:
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
-            Route(read, "/", Need.NOTHING, listeners.at_root(pages.index)),
+            Route(read, "/", Need.LISTEN, listeners.at_root(pages.index), mount_of=listeners.at_root_mount),
             Route(read, "/static/{file}", Need.NOTHING, pages.static),
             Route(read, "/favicon.ico", Need.NOTHING, pages.favicon),
             Route(read, "/healthz", Need.NOTHING, pages.health),
@@ -176,7 +178,7 @@ class Server:
                   password_of=shoutcast.password),
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
             Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, api.unknown),
-            Route(read, "*", Need.NOTHING, listeners.listen),
+            Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
             Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
                   password_of=shoutcast.password),
@@ -214,6 +216,8 @@ class Server:
                 await services.start(control.run)
             await services.start(self.fallbacks.run)
             services.start_soon(self.hooks.run)
+            services.start_soon(self.url_auths.run)
+            services.start_soon(self._tell_of_sources)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
             services.start_soon(self._tidy)
@@ -234,6 +238,7 @@ class Server:
                 await self._drain()
                 connections.cancel_scope.cancel()
             await self.hooks.finish()
+            await self.url_auths.finish()
             services.cancel_scope.cancel()
 
     def reopen_logs(self) -> None:
@@ -271,6 +276,13 @@ class Server:
             self.pump.end_overdue(self.registry.clock.monotonic())
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
+
+    async def _tell_of_sources(self) -> None:
+        """URL authentication wants to know of encoders."""
+        with self.events.subscribe("url auth", 1000, ("source.connected", "source.ended")) as happening:
+            while True:
+                event = await happening.receive()
+                self.url_auths.source_changed(event.mount, came=event.name == "source.connected")
 
     async def _watch_requests(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """SIGUSR1 opens the log files anew; SIGHUP does, as with every daemon, and reloads the configuration."""

@@ -1,4 +1,4 @@
-"""The command line: castd run, castd check, castd reload, castd healthcheck, castd explain.
+"""The command line: castd run, check, reload, healthcheck, explain, link, password.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
 traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
@@ -8,10 +8,12 @@ not know the id, `reload` with 1 where no server answers.
 from __future__ import annotations
 
 import argparse
+import getpass
 import logging
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -77,6 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _healthcheck(path, arguments.url)
         elif arguments.command == "explain":
             code = _explain(arguments.id, load(path, os.environ))
+        elif arguments.command == "link":
+            code = _link(load(path, os.environ), arguments.mount, arguments.hours, arguments.user)
+        elif arguments.command == "password":
+            code = _password(arguments.user)
         elif arguments.command == "reload":
             code = _reload(load(path, os.environ), trial=arguments.trial)
         elif arguments.command == "check":
@@ -130,7 +136,47 @@ def _parser() -> argparse.ArgumentParser:
     text = "say in a sentence why a listener or source left"
     past = commands.add_parser("explain", parents=[common], help=text, description=f"{text.capitalize()}.")
     past.add_argument("id", type=int, metavar="ID", help="its number in the log or the API")
+    text = "make a link that lets a listener in until it expires"
+    link = commands.add_parser("link", parents=[common], help=text, description=f"{text.capitalize()}.")
+    link.add_argument("mount", help="such as /live; it must have a link_key")
+    link.add_argument("--hours", type=float, default=24.0, help="for which it is good (default: %(default)s)")
+    link.add_argument("--user", default="", help="who it is for; without it, anybody")
+    text = "ask for a password, and print the line for a users_file"
+    password = commands.add_parser("password", parents=[common], help=text, description=f"{text.capitalize()}.")
+    password.add_argument("user", help="the listener's name")
     return parser
+
+
+def _link(config: Config, mount: str, hours: float, user: str) -> int:
+    from castd.access.links import signed
+    from castd.config import mount_name
+
+    try:
+        name = mount_name(mount)
+    except ValueError as error:
+        raise ConfigError(f"the name {mount} {error}") from None
+    key = config.mount(name).link_key
+    if not key:
+        raise ConfigError(f"{name} has no link_key, so nobody would look at a link")
+    print(f"{_public_address(config)}{signed(key, name, int(time.time() + hours * 3600), user)}")
+    return OK
+
+
+def _password(user: str) -> int:
+    from castd.access.hashes import hashed
+
+    if not user or ":" in user or not user.isprintable():
+        raise ConfigError("the name of a user must not be empty, nor hold colons or control characters")
+    given = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not given:
+        raise ConfigError("an empty password lets everybody in")
+    print(f"{user}:{hashed(given)}")
+    return OK
+
+
+def _public_address(config: Config) -> str:
+    first = config.listen[0]
+    return f"{'https' if first.tls == 'on' else 'http'}://{config.server.hostname}:{first.port}"
 
 
 def _run(path: Path | None) -> None:

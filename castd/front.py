@@ -237,8 +237,13 @@ class FrontDoor:
             raise ClientError(403, why)
         if mount and route.need in (Need.SOURCE, Need.STEER):
             refuse_unlisted(request.address, self._current.config.mount(mount).allow_sources, "feed this mount")
-        user = exchange.user = self._gate.authorise(route, request, mount)
-        return await route.handler(exchange, Call(mount, user, parameters))
+        guarded = route.mount_of(request) if route.need is Need.LISTEN and route.mount_of else mount
+        grant = await self._gate.authorise(route, request, guarded)
+        exchange.user = grant.user
+        try:
+            return await route.handler(exchange, Call(mount, grant.user, parameters, grant))
+        finally:
+            grant.close()
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
         self._records.answered(exchange.request, exchange.user, exchange.status, exchange.out.sent, seconds)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from castd.access.links import holder
 from castd.access.secrets import resolve, verify
+from castd.access.users import Users
 from castd.errors import ClientError
-from castd.http.routes import Need
+from castd.http.routes import PUBLIC, Grant, Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from castd.access.secrets import Secrets
+    from castd.access.url_auth import UrlAuths
     from castd.config import Config, Current
     from castd.http.messages import Request
     from castd.http.routes import Route
@@ -32,11 +35,18 @@ CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8
 
 
 class Gate:
-    """Knows the credentials and what each opens."""
+    """Knows the credentials and what each opens.
 
-    def __init__(self, current: Current, secrets: Secrets) -> None:
+    Args:
+        wall: seconds since 1970.
+    """
+
+    def __init__(self, current: Current, secrets: Secrets, url_auths: UrlAuths, wall: Callable[[], float]) -> None:
         self._current = current
         self._secrets = secrets
+        self._url_auths = url_auths
+        self._wall = wall
+        self._users = Users()
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """Find the secrets; see castd.reload.Part. One that was configured and is not any more may be a new one."""
@@ -49,55 +59,87 @@ class Gate:
 
         return commit
 
-    def authorise(self, route: Route, request: Request, mount: str) -> str:
+    async def authorise(self, route: Route, request: Request, mount: str) -> Grant:
         """Let a request pass or not.
 
         Args:
             route: what it asks for.
             mount: the mount it is about, "" if it is about none.
 
-        Returns:
-            The name of the user, "" for the public.
-
         Raises:
-            ClientError: 401 with a challenge; 403 if a browser sends it from another site.
+            ClientError: 401 with a challenge; 403 if a browser sends it from another site, or a link is no good;
+                503 if who may is decided elsewhere, and there is no answer.
         """
         if route.need is Need.NOTHING:
-            return ""
+            return PUBLIC
+        if route.need is Need.LISTEN:
+            return await self._listener(request, mount)
         if route.changes:
             _refuse_cross_site(request)
         if route.password_of is not None:
-            return self._shoutcast(route, route.password_of(request), mount)
+            return await self._shoutcast(route, request, route.password_of(request), mount)
         settings = self._current.config.mount(mount or "/")
         if route.need is Need.SOURCE and verify(request.argument("key") or "", settings.stream_key):
-            return STREAM_KEY_USER
+            return Grant(STREAM_KEY_USER)
         scheme, _, credentials = request.header("authorization").partition(" ")
         if not scheme:
             raise ClientError(401, "You need to authenticate", CHALLENGE)
         granted = ""
         if scheme.lower() == "basic":
-            granted = self._basic(route.need, *_decode_basic(credentials), mount)
+            granted = await self._login(route.need, request, _decode_basic(credentials), mount)
         elif scheme.lower() == "bearer" and verify(credentials.strip(), self._secrets.admin_token):
             granted = "" if route.need is Need.SOURCE else self._current.config.auth.admin_user
         if not granted:
             raise ClientError(401, "wrong user or password", CHALLENGE)
-        return granted
+        return Grant(granted)
 
-    def _shoutcast(self, route: Route, login: Login, mount: str) -> str:
+    async def _listener(self, request: Request, mount: str) -> Grant:
+        """See authorise."""
+        if not mount:
+            return PUBLIC
+        settings, service = self._current.config.mount(mount), self._url_auths.service(mount)
+        asks = service if service is not None and service.listener_add else None
+        if not (settings.users_file or settings.link_key or asks):
+            return PUBLIC
+        if (user := holder(request, settings.link_key, mount, self._wall())) is not None:
+            return Grant(user)
+        scheme, _, credentials = request.header("authorization").partition(" ")
+        login = _decode_basic(credentials) if scheme.lower() == "basic" else ("", "")
+        if settings.users_file and login[0] and await self._users.verify(settings.users_file, *login):
+            return Grant(login[0])
+        if asks is not None:
+            return await self._url_auths.admit(asks, request, mount, login)
+        if settings.users_file:
+            raise ClientError(401, "wrong user or password" if login[0] else "You need to authenticate", CHALLENGE)
+        raise ClientError(403, "this mount is only for those with a link made for them")
+
+    async def _shoutcast(self, route: Route, request: Request, login: Login, mount: str) -> Grant:
         """The user of a SHOUTcast password, whichever way it is meant.
 
         Raises:
             ClientError: 401; SHOUTcast's clients know no challenge.
         """
         users = [self._current.config.mount(mount or "/").source_user, self._current.config.auth.admin_user]
-        found = [
-            self._basic(route.need, user, password, mount)
-            for given, password in login.secrets
-            for user in ([given] if given else users)
-        ]
-        if granted := next(filter(None, found), ""):
-            return granted
+        for given, password in login.secrets:
+            for user in [given] if given else users:
+                if granted := await self._login(route.need, request, (user, password), mount):
+                    return Grant(granted)
         raise ClientError(401, "wrong password", CHALLENGE)
+
+    async def _login(self, need: Need, request: Request, login: tuple[str, str], mount: str) -> str:
+        """The user if these credentials satisfy `need`, else "". Where a service decides who may send, it is asked
+        instead; the admin's rights are not its to give or take.
+
+        Raises:
+            ClientError: see castd.access.url_auth.
+        """
+        service = self._url_auths.service(mount) if mount and need in (Need.SOURCE, Need.STEER) else None
+        if service is None or not service.stream_auth:
+            return self._basic(need, *login, mount)
+        if need is Need.STEER and self._basic(Need.ADMIN, *login, mount):
+            return login[0]
+        await self._url_auths.may_feed(service, request, mount, login, steers=need is Need.STEER)
+        return login[0] or self._current.config.mount(mount).source_user
 
     def _basic(self, need: Need, user: str, password: str, mount: str) -> str:
         """The user if these credentials satisfy `need`, else ""; every comparison is made whatever the others say."""

@@ -22,6 +22,7 @@ from castd.config.model import (
     Sessions,
     Shoutcast,
     Tls,
+    UrlAuth,
 )
 from castd.config.names import mount_name
 from castd.config.shipped import reference_config, share
@@ -47,6 +48,7 @@ __all__ = [
     "Sessions",
     "Shoutcast",
     "Tls",
+    "UrlAuth",
     "load",
     "mount_name",
     "reference_config",

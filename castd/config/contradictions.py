@@ -81,6 +81,13 @@ def check(config: Config, source: object, problems: Problems) -> None:
     for number, dj in enumerate(config.djs, 1):
         if not dj.password and "password" not in problems.failed:
             problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")
+    names = [service.name for service in config.url_auth]
+    for number, name in enumerate(names, 1):
+        if not name or name in names[: number - 1]:
+            problems.add(source, f"url_auth[{number}].name: must be given, and be no other's")
+    for mount, own in config.mounts.items():
+        if (chosen := own.get("url_auth", "")) and chosen not in names and "name" not in problems.failed:
+            problems.add(source, f"{dotted('mounts', mount)}.url_auth: there is no [[url_auth]] of this name")
     if "fallback" not in problems.failed:
         for line in _fallback_loops(config):
             problems.add(source, line)

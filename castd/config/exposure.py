@@ -33,10 +33,13 @@ def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
         yield f"auth.{name}", getattr(config.auth, name)
     for mount, values in config.mounts.items():
         yield f"the source_password_file of {mount}", values.get("source_password_file", "")
-        yield f"the stream_key_file of {mount}", values.get("stream_key_file", "")
+        for key in ("stream_key_file", "users_file", "link_key_file"):
+            yield f"the {key} of {mount}", values.get(key, "")
     for dj in config.djs:
         yield f"the password of {dj.user}", dj.password_file
     for each in config.certificates:
         yield "a certificate's key", each.key or each.certificate
     for hook in config.hooks:
         yield "a hook's secret", hook.secret_file
+    for service in config.url_auth:
+        yield f"the password for {service.name}", service.password_file

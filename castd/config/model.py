@@ -16,6 +16,7 @@ from castd.config.rules import (
     ADDRESS,
     AGENT,
     ARGUMENT,
+    AUTH_HEADER,
     CHARSET,
     EVENTS,
     FIELD,
@@ -328,6 +329,42 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UrlAuth:
+    """[[url_auth]]: a web service that decides who may listen and send, as Icecast's URL authentication has it.
+
+    Attributes:
+        name: by which mounts choose it.
+        listener_add: asked whether somebody may listen; "" lets everybody.
+        listener_remove: told when one whom it let in has left; "" is not told.
+        mount_add, mount_remove: told when an encoder comes and goes; "" is not told.
+        stream_auth: asked whether somebody may send; "" leaves it to the passwords castd knows.
+        user: signs in to the service; "" passes on what the client gave.
+        password: likewise.
+        password_file: where load() read it; "" if it did not.
+        auth_header: of its answer, that means yes.
+        time_limit_header: of its answer, with the seconds that a listener may stay.
+        client_headers: fields of the listener's request that it is told.
+        timeout_seconds: for its answer.
+        when_unreachable: what holds while it does not answer.
+    """
+
+    name: Annotated[str, TEXT] = ""
+    listener_add: Annotated[str, WEB_URL] = ""
+    listener_remove: Annotated[str, WEB_URL] = ""
+    mount_add: Annotated[str, WEB_URL] = ""
+    mount_remove: Annotated[str, WEB_URL] = ""
+    stream_auth: Annotated[str, WEB_URL] = ""
+    user: Annotated[str, TEXT] = ""
+    password: Annotated[str, SECRET] = field(default="", repr=False)
+    password_file: Annotated[str, PATH] = ""
+    auth_header: Annotated[str, AUTH_HEADER] = "icecast-auth-user: 1"
+    time_limit_header: Annotated[str, FIELD] = "icecast-auth-timelimit"
+    client_headers: tuple[Annotated[str, FIELD], ...] = ()
+    timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 5.0
+    when_unreachable: Literal["refuse", "allow"] = "refuse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What [delivery] sets for every mount and a mount may set for itself.
 
@@ -393,6 +430,11 @@ class MountSettings(Pace):
         source_password_file: where load() read the password; "" if it did not.
         stream_key: in the URL of an encoder's request, lets it in without user and password; "" lets nobody in.
         stream_key_file: where load() read it; "" if it did not.
+        users_file: names and hashed passwords of those who may listen; "" asks nobody for them.
+        link_key: makes and checks links that let a listener in until they expire; "" means there are none.
+        link_key_file: where load() read it; "" if it did not.
+        url_auth: name of the [[url_auth]] that is asked who may listen and send; "" means none is.
+        max_sessions_per_user: listeners at once with one user's name; 0 means any number.
     """
 
     name: Annotated[str, TEXT] = ""
@@ -419,6 +461,11 @@ class MountSettings(Pace):
     source_password_file: Annotated[str, PATH] = ""
     stream_key: Annotated[str, SECRET] = field(default="", repr=False)
     stream_key_file: Annotated[str, PATH] = ""
+    users_file: Annotated[str, PATH] = ""
+    link_key: Annotated[str, SECRET] = field(default="", repr=False)
+    link_key_file: Annotated[str, PATH] = ""
+    url_auth: Annotated[str, TEXT] = ""
+    max_sessions_per_user: Annotated[int, between(0, 10_000_000)] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -445,6 +492,7 @@ class Config:
     sessions: Sessions = Sessions()
     logs: Logs = Logs()
     hooks: tuple[Hook, ...] = ()
+    url_auth: tuple[UrlAuth, ...] = ()
     delivery: Delivery = Delivery()
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 

@@ -28,6 +28,7 @@ from castd.config.model import (
     Sessions,
     Shoutcast,
     Tls,
+    UrlAuth,
 )
 from castd.config.problems import Problems, nearest
 from castd.config.rules import PATH
@@ -54,6 +55,7 @@ TABLES: Mapping[str, type] = {
     "djs": Dj,
     "aliases": Alias,
     "hooks": Hook,
+    "url_auth": UrlAuth,
 }
 """Sections that are any number of tables, in double brackets."""
 

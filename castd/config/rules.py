@@ -152,6 +152,11 @@ def _header(text: str) -> bool:
 
 HEADER = Rule('a header field such as "X-Robots-Tag: noindex", of none of the names that castd sends itself', _header)
 
+AUTH_HEADER = Rule(
+    'a header field and its value, such as "icecast-auth-user: 1"',
+    lambda text: FIELD_NAME.fullmatch(text.partition(":")[0].strip()) is not None and ":" in text and _printable(text),
+)
+
 HOST = Rule(
     'a host name such as "radio.example.org", or "*.example.org" for all just below it',
     lambda text: HOST_NAME.fullmatch(text) is not None,

@@ -7,6 +7,7 @@ The reply is HTTP/1.0, ended by closing, never chunked: that is what every playe
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
 from sys import intern
@@ -20,7 +21,6 @@ from castd.delivery.room import Room
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import Response
-from castd.http.routes import Call
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
 from castd.tcp import read_tcp_state
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
     from castd.http.messages import Request
-    from castd.http.routes import Handler
+    from castd.http.routes import Call, Grant, Handler
     from castd.mount.aliases import Aliases
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
@@ -121,20 +121,31 @@ class Icecast:
         intro = await self._intros.of(found)
         if found.closed:
             raise ClientError(404, "the source has just left for good")
-        self._hand_over(exchange, found, intro)
+        self._room.make_way(mount, call.user)
+        self._hand_over(exchange, found, intro, call.grant)
         return None
 
-    def at_root(self, page: Handler) -> Handler:
-        """A handler of `/`: the default stream for old players, who ask for titles there; `page` for everybody else.
+    def mount(self, request: Request) -> str:
+        """The name of the mount that a request for any path is about: of one that is here, or that is configured."""
+        mount = self._aliases.find(request.decoded_path)
+        if mount is not None:
+            return mount.name
+        return request.decoded_path if request.decoded_path in self._current.config.mounts else ""
 
-        SHOUTcast 1 did so (quirk 44). No browser asks for titles.
-        """
+    def at_root_mount(self, request: Request) -> str:
+        """The name of the mount that a request for `/` is about: the default for old players, who ask for titles there,
+        as SHOUTcast 1 had it (quirk 44); none for everybody else. No browser asks for titles."""
+        mount = self._aliases.default
+        if request.header("icy-metadata").strip() != "1" or "mozilla" in request.agent.lower() or mount is None:
+            return ""
+        return mount.name
+
+    def at_root(self, page: Handler) -> Handler:
+        """A handler of `/`: the stream, or `page` where there is none."""
 
         async def answer(exchange: Exchange, call: Call) -> Response | None:
-            request, mount = exchange.request, self._aliases.default
-            if request.header("icy-metadata").strip() != "1" or "mozilla" in request.agent.lower() or mount is None:
-                return await page(exchange, call)
-            return await self.listen(exchange, Call(mount.name, call.user, call.parameters))
+            mount = self.at_root_mount(exchange.request)
+            return await (self.listen(exchange, replace(call, mount=mount)) if mount else page(exchange, call))
 
         return answer
 
@@ -148,7 +159,7 @@ class Icecast:
         carries = mount.description is not None and mount.description.content_type in ICY_TYPES
         return mount.settings.icy_metaint if wanted and carries else 0
 
-    def _hand_over(self, exchange: Exchange, mount: Mount, intro: bytes) -> None:
+    def _hand_over(self, exchange: Exchange, mount: Mount, intro: bytes, grant: Grant) -> None:
         request = exchange.request
         metaint = self._metaint(request, mount)
         entry = mount.join_point()
@@ -165,6 +176,9 @@ class Icecast:
             metaint=metaint,
             address=request.address,
             agent=intern(request.agent),
+            user=grant.user,
+            listener_id=grant.listener_id,
+            most_seconds=grant.seconds,
             connected=self._registry.clock.monotonic(),
         )
         self._audience.enter(listener, request.address)
@@ -172,6 +186,8 @@ class Icecast:
         kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
         listener.on_gone += [self._leave, partial(self._say_goodbye, kept)]
         listener.on_move = self._move
+        if ended := grant.keep():
+            listener.on_gone.append(lambda listener: ended())
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1

@@ -80,6 +80,7 @@ class Listener:
         stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
         queued: the number under which it stands in its outlet's heap of the blocked; 0 if it does not.
         bound_for: the mount it goes on with as soon as it has everything of this one, or can have no more of it.
+        most_seconds: for which it may listen, whatever its mount allows; 0 means no limit of its own.
         since: where and when its visit to this mount began.
         gone: why it left; None while it is here.
         ended_by: who ended it, where somebody did.
@@ -102,6 +103,7 @@ class Listener:
         "id",
         "intro",
         "jumps",
+        "most_seconds",
         "mount",
         "on_gone",
         "on_move",
@@ -128,8 +130,11 @@ class Listener:
         agent: str = "",
         user: str = "",
         connected: float = 0.0,
+        listener_id: int = 0,
+        most_seconds: float = 0.0,
     ) -> None:
-        self.id = next_id()
+        self.id = listener_id or next_id()
+        self.most_seconds = most_seconds
         self.mount = mount
         self.connection = connection
         self.position = position

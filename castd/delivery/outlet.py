@@ -36,6 +36,7 @@ class Outlet:
 
     Attributes:
         ready: those who had everything when last walked.
+        limited: those with a limit of time of their own.
         due: monotonic time before which the pump does not walk them.
         latest: monotonic time at which it does, if there is anything new.
         floor: no ready listener stands before this position.
@@ -52,6 +53,7 @@ class Outlet:
     ) -> None:
         self.mount = mount
         self.ready: set[Listener] = set()
+        self.limited: set[Listener] = set()
         self.due = self.latest = 0.0
         self.floor = mount.ring.head
         self._on_news = on_news
@@ -94,11 +96,14 @@ class Outlet:
 
     def add(self, listener: Listener) -> None:
         """Take on a listener who has had nothing of this mount yet."""
+        if listener.most_seconds:
+            self.limited.add(listener)
         self.ready.add(listener)
         self.serve(listener)
 
     def forget(self, listener: Listener) -> None:
         """Serve it no more."""
+        self.limited.discard(listener)
         self.ready.discard(listener)
 
     def serve(self, listener: Listener) -> None:
@@ -133,10 +138,9 @@ class Outlet:
             now: monotonic seconds.
         """
         most = self.mount.settings.max_listener_seconds
-        if not most:
-            return
-        for listener in self.everybody:
-            overdue = now - listener.connected - most
+        for listener in self.everybody if most else list(self.limited):
+            own = listener.most_seconds
+            overdue = now - listener.connected - (min(most, own) if most and own else most or own)
             if overdue >= 0:
                 self.serve(listener)
                 if listener.caught_up or overdue > GRACE_SECONDS:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from castd.errors import ClientError
 from castd.http.messages import Response, quote_mount
+from castd.mount.party import Goodbye
 from castd.stats.snapshot import mount_facts
 
 if TYPE_CHECKING:
@@ -49,6 +50,20 @@ class Room:
             location = target.replace("{mount}", quote_mount(mount.name))
             return Response(302, f"{words}; try {location}\n".encode(), headers=(("Location", location),))
         raise ClientError(503, words, (("Retry-After", str(RETRY_SECONDS)),))
+
+    def make_way(self, mount: Mount, user: str) -> None:
+        """Before a user listens to a mount: end the oldest of theirs there, if they have as many as they may.
+
+        The newest goes on: a player that lost its connection must not wait until its old one is found dead.
+        """
+        most = mount.settings.max_sessions_per_user
+        if not user or not most:
+            return
+        theirs = sorted(
+            (each for each in mount.listeners.values() if each.user == user), key=lambda each: each.connected
+        )
+        for each in theirs[: max(0, len(theirs) - most + 1)]:
+            each.end(Goodbye.LIMIT, user)
 
     def _fallback(self, mount: Mount) -> Mount | None:
         """The first with room in the chain of fallbacks."""

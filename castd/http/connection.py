@@ -340,6 +340,7 @@ class Connection:
             scheme=client.scheme,
             forwarded_host=client.host,
             prefix=client.prefix,
+            raw_query=query,
         )
         if framed and self._received:  # nothing would mean to h11 that the client hung up
             parser.receive_data(self._received)

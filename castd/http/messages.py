@@ -52,6 +52,7 @@ class Request:
         path: of the target, still percent-encoded, without the query.
         query: of the target, percent-decoded to bytes; of a repeated name the last wins (as in Icecast).
         headers: by lower-case name; repeated fields are joined by ", ".
+        raw_query: the query as sent.
         version: "1.0" or "1.1".
         address: of the client, without port.
         local: address and port the client reached us at, for links where it sent no Host.
@@ -74,6 +75,7 @@ class Request:
     forwarded_host: str = ""
     prefix: str = ""
     password: str = field(default="", repr=False)
+    raw_query: str = field(default="", repr=False)
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with other header fields."""

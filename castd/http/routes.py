@@ -25,10 +25,42 @@ class Need(Enum):
     """What a route asks of its client; castd.access.authorise grants it."""
 
     NOTHING = "public"
+    LISTEN = "the right to listen to this mount, which everybody has unless its operator says otherwise"
     SOURCE = "the right to feed this mount"
     STEER = "the right to steer this mount: its source's or the admin's"
     ADMIN = "the admin's rights"
 
+
+@dataclass(slots=True, eq=False)
+class Grant:
+    """What castd.access.authorise gives a client.
+
+    Attributes:
+        user: who it is; "" for the public.
+        seconds: for which a listener may listen; 0 means as long as everybody.
+        listener_id: the number it is to have; 0 means any.
+        on_end: called once, when what it was given for is over.
+    """
+
+    user: str = ""
+    seconds: float = 0.0
+    listener_id: int = 0
+    on_end: Callable[[], None] | None = None
+    kept: bool = False
+
+    def keep(self) -> Callable[[], None] | None:
+        """Have it outlast the request: whoever keeps it calls what this returns, if anything, in the end."""
+        self.kept = True
+        return self.on_end
+
+    def close(self) -> None:
+        """The request is over."""
+        if self.on_end is not None and not self.kept:
+            self.on_end()
+
+
+PUBLIC = Grant()
+"""What everybody has."""
 
 Handler: TypeAlias = "Callable[[Exchange, Call], Awaitable[Response | None]]"
 
@@ -41,11 +73,13 @@ class Call:
         mount: the name of the mount it is about, from the path or the `mount` argument; "" if it is about none.
         user: who is asking, once authorised; "" for the public.
         parameters: other placeholders of the route's path.
+        grant: what it was given.
     """
 
     mount: str
     user: str
     parameters: dict[str, str]
+    grant: Grant = PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +93,8 @@ class Route:
         need: what the client must show.
         handler: answers with a Response, or with None if it answered on the stream itself.
         changes: it changes something: refused when a browser sends it from another site.
-        mount_of: finds the mount it is about where neither the path nor the argument `mount` says so.
+        mount_of: finds the mount it is about where neither the path nor the argument `mount` says so; for what may be
+            listened to, the mount whose listeners it would be one of.
         password_of: finds the password where SHOUTcast's clients put it; without it, it is in Authorization.
     """
 

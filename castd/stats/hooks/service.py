@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from castd.config.events import matching
+from castd.http.post import Target
 from castd.stats.events import rfc3339
 from castd.stats.hooks.health import Health
 from castd.stats.hooks.outbox import open_outbox
 from castd.stats.hooks.parcels import Gatherer
-from castd.stats.hooks.post import Target
 from castd.stats.hooks.programs import AT_ONCE, Program
 from castd.stats.hooks.webhooks import Webhook
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from castd import __version__
+from castd.http.post import NoAnswer, Target, post
 from castd.log import warn_rarely
 from castd.stats.hooks.health import Health
-from castd.stats.hooks.post import NoAnswer, Target, post
 
 if TYPE_CHECKING:
     from castd.config import Hook

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from castd.stats.hooks.post import BODY_BYTES, Answer, NoAnswer, Target, post
+from castd.http.post import BODY_BYTES, Answer, NoAnswer, Target, post
 from tests.stats.hooks.fakes import Behaviour, free_port, listening, status
 from tests.test_tls import make_certificate
 
@@ -131,7 +131,7 @@ async def test_of_ten_megabytes_only_the_beginning_is_read() -> None:
 
 
 async def test_a_body_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("castd.stats.hooks.post.BODY_SECONDS", 0.1)
+    monkeypatch.setattr("castd.http.post.BODY_SECONDS", 0.1)
 
     async def drip(stream: trio.SocketStream) -> None:
         await stream.send_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nbusy")

@@ -1,4 +1,4 @@
-"""One HTTP POST over trio (RFC 9112, by h11), for web hooks.
+"""One HTTP POST over trio (RFC 9112, by h11), for web hooks and URL authentication.
 
 castd has h11 and trio anyhow, and with them the one deadline that a hook needs, over everything from the name's lookup
 to the answer; http.client in a thread has none, and httpx would bring four packages for one request without redirects,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import h11
@@ -36,10 +36,12 @@ class Answer:
     Attributes:
         status: of HTTP.
         text: how its body begins.
+        headers: by lower-case name.
     """
 
     status: int
     text: str
+    headers: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ async def _exchange(stream: trio.abc.Stream, target: Target, headers: Mapping[st
     await stream.send_all(b"".join(parts))
     while not isinstance(received := await _next_event(stream, connection), h11.Response):
         pass  # 1xx
-    return Answer(received.status_code, await _beginning(stream, connection))
+    fields_ = {name.decode("ascii"): value.decode("utf-8", "replace") for name, value in received.headers}
+    return Answer(received.status_code, await _beginning(stream, connection), fields_)
 
 
 async def _beginning(stream: trio.abc.Stream, connection: h11.Connection) -> str:

@@ -48,6 +48,7 @@ from castd.http.routes import Need, Route, Router
 from castd.ingest.fallback import Fallbacks
 from castd.ingest.icecast import Icecast as Sources
 from castd.ingest.intake import Intake
+from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
 from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
@@ -89,6 +90,7 @@ class Server:
         self.events = Events(self.registry.clock.wall)
         self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
         self.fallbacks = Fallbacks(current, self.registry)
+        self.relays = Relays(current, self.registry, self.records)
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
@@ -105,8 +107,8 @@ class Server:
             current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
         )
         self.reloader.parts = (
-            self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.records,
-            ServerLog(),
+            self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.relays,
+            self.records, ServerLog(),
         )  # fmt: skip
 
     @property
@@ -123,7 +125,15 @@ class Server:
         playlists = Playlists(self.current, aliases, Files(self.current).serve)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
         listeners = Listeners(
-            self.current, self.registry, self.pump, self.records, aliases, self.admission.audience, playlists.serve
+            self.current,
+            self.registry,
+            self.pump,
+            self.records,
+            aliases,
+            self.admission.audience,
+            playlists.serve,
+            self.relays.summon,
+            self.relays.trail,
         )
         bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
         intake = Intake(self.current, self.registry, self.records)
@@ -165,7 +175,7 @@ class Server:
             *_command("stats", read, Need.ADMIN, status.xml),
             *_command("listmounts", read, Need.ADMIN, mounts.listmounts),
             *_command("streamlist", read, Need.ADMIN, mounts.listmounts),
-            Route(read, "/admin/streamlist.txt", Need.ADMIN, mounts.streamlist),
+            Route(read, "/admin/streamlist.txt", Need.RELAY, mounts.streamlist),
             *_command("listclients", read, Need.ADMIN, admin.listclients),
             *_command("metadata", act, Need.STEER, admin.metadata),
             *_command("updatemetadata", read, Need.STEER, mounts.updatemetadata),
@@ -215,6 +225,7 @@ class Server:
                 control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
                 await services.start(control.run)
             await services.start(self.fallbacks.run)
+            await services.start(self.relays.run)
             services.start_soon(self.hooks.run)
             services.start_soon(self.url_auths.run)
             services.start_soon(self._tell_of_sources)

@@ -150,9 +150,10 @@ class Gate:
         for dj in self._current.config.djs:
             is_source |= verify(user, dj.user) & verify(password, dj.password) & dj.may_feed(mount)
         is_admin = verify(user, auth.admin_user) & verify(password, self._secrets.admin_password)
+        is_relay = verify(user, auth.relay_user) & verify(password, auth.relay_password)
         if need is Need.SOURCE or (need is Need.STEER and not is_admin):
             return user if is_source and mount else ""
-        return user if is_admin else ""
+        return user if is_admin or (need is Need.RELAY and is_relay) else ""
 
 
 def _decode_basic(credentials: str) -> tuple[str, str]:

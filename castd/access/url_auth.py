@@ -238,8 +238,8 @@ class UrlAuths:
 
 
 def form(fields: Mapping[str, str]) -> bytes:
-    """Fields as Icecast writes them: everything but letters and digits escaped, in lower case; the action, and the dash that
-    stands for nothing, as they are."""
+    """Fields as Icecast writes them: everything but letters and digits escaped, in lower case; the action, and the dash
+    that stands for nothing, as they are."""
     pairs = (
         f"{name}={value if name == 'action' or value == '-' else escaped(value)}" for name, value in fields.items()
     )

@@ -81,6 +81,12 @@ def check(config: Config, source: object, problems: Problems) -> None:
     for number, dj in enumerate(config.djs, 1):
         if not dj.password and "password" not in problems.failed:
             problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")
+    pulled = [relay.mount for relay in config.relays]
+    for number, relay in enumerate(config.relays, 1):
+        if not relay.mount or relay.mount in pulled[: number - 1]:
+            problems.add(source, f"relays[{number}].mount: must be given, and be no other's")
+        if not (relay.urls and all(relay.urls)) and "urls" not in problems.failed:
+            problems.add(source, f"relays[{number}].urls: must name at least one stream")
     names = [service.name for service in config.url_auth]
     for number, name in enumerate(names, 1):
         if not name or name in names[: number - 1]:

@@ -29,7 +29,7 @@ def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
     if isinstance(source, Path):
         yield "this configuration", os.path.abspath(source)
     yield "server.state_dir", config.server.state_dir
-    for name in ("source_password_file", "admin_password_file", "admin_token_file"):
+    for name in ("source_password_file", "admin_password_file", "admin_token_file", "relay_password_file"):
         yield f"auth.{name}", getattr(config.auth, name)
     for mount, values in config.mounts.items():
         yield f"the source_password_file of {mount}", values.get("source_password_file", "")
@@ -41,5 +41,8 @@ def _private(config: Config, source: object) -> Iterator[tuple[str, str]]:
         yield "a certificate's key", each.key or each.certificate
     for hook in config.hooks:
         yield "a hook's secret", hook.secret_file
+    yield "the master's password_file", config.master.password_file
+    for relay in config.relays:
+        yield f"the password of the relay {relay.mount}", relay.password_file
     for service in config.url_auth:
         yield f"the password for {service.name}", service.password_file

@@ -129,6 +129,8 @@ class Auth:
         source_user, source_password: what encoders sign in with, where their mount has none of its own.
         admin_user, admin_password: what operators sign in with.
         admin_token: bearer token for programs that use the API.
+        relay_user, relay_password: what slaves sign in with, to see the list of mounts; "" lets none.
+        relay_password_file: where load() read it; "" if it did not.
         source_password_file, admin_password_file, admin_token_file: where load() read that secret; "" if it did not.
     """
 
@@ -140,6 +142,9 @@ class Auth:
     admin_password_file: Annotated[str, PATH] = ""
     admin_token: Annotated[str, SECRET] = field(default="", repr=False)
     admin_token_file: Annotated[str, PATH] = ""
+    relay_user: Annotated[str, USER] = "relay"
+    relay_password: Annotated[str, SECRET] = field(default="", repr=False)
+    relay_password_file: Annotated[str, PATH] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +370,49 @@ class UrlAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """[[relays]]: a mount that is pulled from another server.
+
+    Attributes:
+        mount: its name here.
+        urls: of the stream there; those after the first are tried where it cannot be had.
+        user: signs in there; "" for nobody.
+        password: likewise.
+        password_file: where load() read it; "" if it did not.
+        on_demand: pulled only while somebody listens.
+        titles: asked for and carried on.
+    """
+
+    mount: Annotated[str, MOUNT_OR_NONE] = ""
+    urls: tuple[Annotated[str, WEB_URL], ...] = ()
+    user: Annotated[str, TEXT] = ""
+    password: Annotated[str, SECRET] = field(default="", repr=False)
+    password_file: Annotated[str, PATH] = ""
+    on_demand: bool = False
+    titles: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Master:
+    """[master]: a server all of whose mounts are relayed here.
+
+    Attributes:
+        url: of the server; "" for none.
+        user, password: sign in to its list of mounts.
+        password_file: where load() read it; "" if it did not.
+        update_seconds: between two looks at that list.
+        on_demand: its mounts are pulled only while somebody listens.
+    """
+
+    url: Annotated[str, WEB_URL] = ""
+    user: Annotated[str, TEXT] = "relay"
+    password: Annotated[str, SECRET] = field(default="", repr=False)
+    password_file: Annotated[str, PATH] = ""
+    update_seconds: Annotated[float, between(1, 86_400, "seconds")] = 120.0
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What [delivery] sets for every mount and a mount may set for itself.
 
@@ -493,6 +541,8 @@ class Config:
     logs: Logs = Logs()
     hooks: tuple[Hook, ...] = ()
     url_auth: tuple[UrlAuth, ...] = ()
+    relays: tuple[Relay, ...] = ()
+    master: Master = Master()
     delivery: Delivery = Delivery()
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 

@@ -22,8 +22,10 @@ from castd.config.model import (
     Limits,
     Listen,
     Logs,
+    Master,
     MountSettings,
     Proxies,
+    Relay,
     Server,
     Sessions,
     Shoutcast,
@@ -46,6 +48,7 @@ PLAIN_SECTIONS: Mapping[str, type] = {
     "sessions": Sessions,
     "logs": Logs,
     "delivery": Delivery,
+    "master": Master,
 }
 """Sections that are one table of keys each, and the dataclasses that name their keys."""
 
@@ -56,6 +59,7 @@ TABLES: Mapping[str, type] = {
     "aliases": Alias,
     "hooks": Hook,
     "url_auth": UrlAuth,
+    "relays": Relay,
 }
 """Sections that are any number of tables, in double brackets."""
 

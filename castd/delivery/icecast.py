@@ -20,13 +20,15 @@ from castd.delivery.listener import Listener
 from castd.delivery.room import Room
 from castd.errors import ClientError
 from castd.http.connection import SERVER
-from castd.http.messages import Response
+from castd.http.messages import TRAIL, Response
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
 from castd.tcp import read_tcp_state
 from castd.wire import content_types
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from castd.access.crowd import Crowd
     from castd.config import Current
     from castd.delivery.pump import Pump
@@ -72,6 +74,8 @@ class Icecast:
         aliases: finds mounts by other paths.
         audience: counts listeners by address.
         elsewhere: answers GET and HEAD on what is no mount.
+        summon: has a mount that is pulled on demand pulled, and says whether it is there.
+        trail: what a mount's stream came through, for other servers that pull it.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class Icecast:
         aliases: Aliases,
         audience: Crowd,
         elsewhere: Handler,
+        summon: Callable[[str], Awaitable[bool]],
+        trail: Callable[[Mount], tuple[str, ...]],
     ) -> None:
         self._current = current
         self._registry = registry
@@ -95,6 +101,8 @@ class Icecast:
         self._room = Room(current, registry)
         self._intros = Intros()
         self._elsewhere = elsewhere
+        self._summon = summon
+        self._trail = trail
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
         """Answer a listener and hand it to the pump.
@@ -104,13 +112,15 @@ class Icecast:
         """
         request = exchange.request
         mount = self._aliases.find(call.mount)
+        if mount is None and request.method == "GET" and await self._summon(call.mount):
+            mount = self._aliases.find(call.mount)
         if mount is None:
             return await self._elsewhere(exchange, call)
         if mount.settings.no_mount:
             raise ClientError(403, "this mount is not for listeners")
         refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
         if request.method == "HEAD":
-            await exchange.send_raw(_head(mount, request, self._metaint(request, mount)))
+            await exchange.send_raw(self._head(mount, request, self._metaint(request, mount)))
             return None
         if _is_probe(request):
             return _answer_probe(mount, request)
@@ -153,6 +163,16 @@ class Icecast:
         """Answer OPTIONS, which libshout sends first and browsers before they ask for ICY titles."""
         return Response(204, headers=(("Allow", "GET, HEAD, OPTIONS, PUT, SOURCE"), *CORS))
 
+    def _head(self, mount: Mount, request: Request, metaint: int) -> bytes:
+        """The head of a listener's reply (captures B01, B03)."""
+        lines = ["HTTP/1.0 200 OK"]
+        lines += [f"{name}: {value}" for name, value in _fields(mount, request)]
+        lines += mount.settings.headers
+        if request.header(TRAIL):
+            lines.append(f"{TRAIL}: {' '.join(self._trail(mount))}")
+        lines += [f"{name}:{value}" for name, value in _icy_fields(mount, metaint) if value]
+        return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")
+
     def _metaint(self, request: Request, mount: Mount) -> int:
         wanted = request.header("icy-metadata").strip() == "1"
         # the declared type until the bytes told: who comes before the first frame wants titles, too
@@ -165,7 +185,7 @@ class Icecast:
         entry = mount.join_point()
         position = entry.position if entry else mount.ring.head
         head = mount.timeline.head_at(position) if not intro else None
-        pending = _head(mount, request, metaint) + (head.data if head else b"")
+        pending = self._head(mount, request, metaint) + (head.data if head else b"")
         exchange.answered = True
         listener = Listener(
             mount,
@@ -210,15 +230,6 @@ class Icecast:
                  listener.bytes_sent, listener.jumps)  # fmt: skip
         self._records.departed(mount, listener, listener.since, read_tcp_state(listener.connection.fileno()))
         self._records.answered(request, listener.user, 200, listener.bytes_sent, seconds)
-
-
-def _head(mount: Mount, request: Request, metaint: int) -> bytes:
-    """The head of a listener's reply (captures B01, B03)."""
-    lines = ["HTTP/1.0 200 OK"]
-    lines += [f"{name}: {value}" for name, value in _fields(mount, request)]
-    lines += mount.settings.headers
-    lines += [f"{name}:{value}" for name, value in _icy_fields(mount, metaint) if value]
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")
 
 
 def _content_type(mount: Mount, request: Request) -> str:

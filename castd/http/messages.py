@@ -160,6 +160,9 @@ def phrase(status: int) -> str:
         return ""
 
 
+TRAIL = "x-castd-trail"
+"""Field by which castd's tell each other what a stream came through, so that no relay goes round in a circle."""
+
 NO_CACHE = ("Cache-Control", "no-cache, no-store")
 ANY_ORIGIN = ("Access-Control-Allow-Origin", "*")
 

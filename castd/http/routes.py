@@ -29,6 +29,7 @@ class Need(Enum):
     SOURCE = "the right to feed this mount"
     STEER = "the right to steer this mount: its source's or the admin's"
     ADMIN = "the admin's rights"
+    RELAY = "the right to see what there is to relay: a slave's or the admin's"
 
 
 @dataclass(slots=True, eq=False)

@@ -24,9 +24,10 @@ from castd.wire.icy import MAX_METAINT
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from castd.config import Current
     from castd.http.connection import Exchange
-    from castd.http.messages import Request
     from castd.http.routes import Call
     from castd.ingest.intake import Intake
 
@@ -63,11 +64,11 @@ class Icecast:
         await self._intake.feed(
             exchange,
             call,
-            describe(request),
+            describe(request.header),
             exchange.body.receive,
             protocol=request.method,
             greet=partial(exchange.send_raw, greeting),
-            metaint=_metaint(request),
+            metaint=read_metaint(request.header("icy-metaint")),
         )
         return None
 
@@ -83,7 +84,7 @@ class Icecast:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(serve)
                 await self._intake.feed(
-                    exchange, call, describe(request), batches.receive, protocol=request.method, greet=welcome
+                    exchange, call, describe(request.header), batches.receive, protocol=request.method, greet=welcome
                 )
                 nursery.cancel_scope.cancel()
 
@@ -107,21 +108,24 @@ class Icecast:
         return None
 
 
-def describe(request: Request) -> Description:
+def describe(header: Callable[[str], str]) -> Description:
     """What a source's headers say of its stream, by any of the names encoders use (quirks 22-24).
+
+    Args:
+        header: gives the value of one, "" where there is none.
 
     Raises:
         ClientError: 415: a type a browser would run instead of play.
     """
 
     def first(*names: str) -> str:
-        values = (one_line(request.header(name)) for name in names)
+        values = (one_line(header(name)) for name in names)
         return next((value for value in values if value), "")
 
-    content_type = one_line(request.header("content-type")).partition(";")[0].strip().lower()
+    content_type = one_line(header("content-type")).partition(";")[0].strip().lower()
     if content_type and (content_type.startswith(_REFUSED_TYPES) or not _TYPE.fullmatch(content_type)):
         raise ClientError(415, f"{content_type[:100]!r} is not a type of audio or video")
-    audio_info = one_line(request.header("ice-audio-info"))
+    audio_info = one_line(header("ice-audio-info"))
     pairs = (pair.partition("=") for pair in audio_info.split(";"))
     return Description(
         content_type=content_type or content_types.MPEG[0],  # as Icecast takes it (quirk 24); the bytes will tell
@@ -136,9 +140,8 @@ def describe(request: Request) -> Description:
     )
 
 
-def _metaint(request: Request) -> int:
+def read_metaint(text: str) -> int:
     """Bytes between the ICY blocks the source itself sends (quirk 55), 0 if it sends none."""
-    text = request.header("icy-metaint")
     if not text:
         return 0
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0

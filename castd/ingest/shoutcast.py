@@ -103,7 +103,7 @@ class Shoutcast:
             return pieces.pop() if pieces else bytes(await exchange.stream.receive_some(READ_BYTES))
 
         await self._intake.feed(
-            exchange, call, describe(request), receive, protocol="SHOUTcast", greet=trio.lowlevel.checkpoint
+            exchange, call, describe(request.header), receive, protocol="SHOUTcast", greet=trio.lowlevel.checkpoint
         )
 
     async def control(self, exchange: Exchange, call: Call) -> Response:

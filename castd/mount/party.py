@@ -156,6 +156,7 @@ class Source:
         shape: of its bytes; without a format before they were recognised.
         head: the headers in force, where its format has some.
         info: what its bytes say of themselves; None until known.
+        trail: servers and mounts a relay's stream came through, as castd's tell each other.
         fallback: the mount or file that stands in for an encoder; "" for an encoder.
         gone, ended_by: as for a listener.
     """
@@ -173,6 +174,7 @@ class Source:
     received: float = 0.0
     skipped_bytes: int = 0
     shape: Shape = field(default_factory=Shape)
+    trail: tuple[str, ...] = ()
     fallback: str = ""
     head: Head | None = None
     info: StreamInfo | None = None

@@ -344,4 +344,4 @@ async def test_every_comparison_is_made_whoever_asks(
     monkeypatch.setattr(authorise, "verify", verify)
     async with bench() as castd:
         await status(castd, "GET", "/admin/metadata?mount=/live", {"Authorization": basic(*user)})
-    assert compared == [*SOURCE, *ADMIN]
+    assert compared == [*SOURCE, *ADMIN, "relay", ""]

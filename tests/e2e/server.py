@@ -98,6 +98,7 @@ state_dir = "{folder / "state"}"
 {listen}
 
 [auth]
+relay_password = "{SOURCE_PASSWORD}"
 source_password = "{SOURCE_PASSWORD}"
 admin_password = "{ADMIN_PASSWORD}"
 

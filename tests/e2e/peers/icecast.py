@@ -31,6 +31,7 @@ CONFIG = """\
   <hostname>127.0.0.1</hostname>
   <listen-socket> <port>{port}</port> <bind-address>127.0.0.1</bind-address> </listen-socket>
   {tls}
+  {extra}
   <mount type="default"> <charset>UTF-8</charset> </mount>
   <paths>
     <basedir>{data}</basedir> <webroot>{webroot}</webroot> <adminroot>{data}/admin</adminroot>
@@ -49,16 +50,23 @@ class Icecast:
         folder: takes the logs once it has ended.
         webroot: the folder of its pages.
         clients: at most.
+        extra: more elements of its configuration.
         certificate: PEM file of certificate and key, readable by anybody; with it there is a port for TLS, too.
     """
 
     def __init__(
-        self, folder: Path, webroot: Path = DATA / "web", clients: int = 200, certificate: Path | None = None
+        self,
+        folder: Path,
+        webroot: Path = DATA / "web",
+        clients: int = 200,
+        certificate: Path | None = None,
+        extra: str = "",
     ) -> None:
         self._folder = folder
         self._webroot = webroot
         self._clients = clients
         self._certificate = certificate
+        self._extra = extra
         self.tls_port = free_port()
         self.address = f"http://127.0.0.1:{free_port()}"
 
@@ -74,6 +82,7 @@ class Icecast:
         config.write_text(
             CONFIG.format(
                 tls=tls,
+                extra=self._extra,
                 certificate=certificate,
                 clients=self._clients,
                 source=SOURCE_PASSWORD,

@@ -56,6 +56,7 @@ from castd.mount.party import Goodbye, next_id
 from castd.mount.registry import Registry
 from castd.reload import Reloader
 from castd.stats.announcer import Announcer
+from castd.stats.directories import Directories
 from castd.stats.events import Events
 from castd.stats.hooks import Hooks
 from castd.stats.records import Records, log_file
@@ -91,6 +92,7 @@ class Server:
         self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
         self.fallbacks = Fallbacks(current, self.registry)
         self.relays = Relays(current, self.registry, self.records)
+        self.directories = Directories(current, self.registry)
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
         self.poller = Poller()
         self.pump = Pump(current, self.poller)
@@ -228,6 +230,7 @@ class Server:
             await services.start(self.relays.run)
             services.start_soon(self.hooks.run)
             services.start_soon(self.url_auths.run)
+            services.start_soon(self.directories.run)
             services.start_soon(self._tell_of_sources)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
@@ -250,6 +253,7 @@ class Server:
                 connections.cancel_scope.cancel()
             await self.hooks.finish()
             await self.url_auths.finish()
+            await self.directories.finish()
             services.cancel_scope.cancel()
 
     def reopen_logs(self) -> None:

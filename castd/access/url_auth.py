@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import re
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.post import NoAnswer, Target, post
 from castd.http.routes import Grant
+from castd.wire.form import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -244,13 +244,6 @@ def form(fields: Mapping[str, str]) -> bytes:
         f"{name}={value if name == 'action' or value == '-' else escaped(value)}" for name, value in fields.items()
     )
     return "&".join(pairs).encode()
-
-
-def escaped(text: str) -> str:
-    """Everything but letters and digits of ASCII as %xx."""
-    return re.sub(
-        rb"[^A-Za-z0-9]", lambda found: b"%%%02x" % found[0][0], text.encode("utf-8", "surrogateescape")
-    ).decode()
 
 
 def _require_yes(service: UrlAuth, answer: Answer) -> None:

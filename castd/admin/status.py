@@ -15,7 +15,7 @@ from castd.admin.icecast_answers import xml_response
 from castd.admin.links import public_url
 from castd.http.connection import SERVER
 from castd.http.messages import ANY_ORIGIN, Response, json_response, quote_mount
-from castd.stats.snapshot import mount_facts
+from castd.stats.snapshot import SUBTYPES, mount_facts
 
 if TYPE_CHECKING:
     from castd.config import Current
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 Value: TypeAlias = str | int | None
 
 SERVER_ID = SERVER.replace("/", " ")
-
-_SUBTYPES = {"vorbis": "Vorbis", "opus": "Opus", "flac": "FLAC", "speex": "Speex"}
 
 
 AUDIO_KEYS = frozenset(
@@ -121,7 +119,7 @@ class IcecastStatus:
             "server_url": facts.url or None,
             "stream_start": local_date(mount.started),
             "stream_start_iso8601": iso_date(mount.started),
-            "subtype": _SUBTYPES.get(facts.codec),
+            "subtype": SUBTYPES.get(facts.codec),
         }
         if title is not None:
             values["title"] = title.title if mount.format == "ogg" and title.title else title.text

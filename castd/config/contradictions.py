@@ -81,6 +81,11 @@ def check(config: Config, source: object, problems: Problems) -> None:
     for number, dj in enumerate(config.djs, 1):
         if not dj.password and "password" not in problems.failed:
             problems.add(source, f"djs[{number}].password: must not be empty; nobody could sign in as {dj.user}")
+    if config.directories and config.server.hostname == "localhost" and "hostname" not in problems.failed:
+        problems.add(source, "directories: need server.hostname, by which listeners find this server")
+    for number, directory in enumerate(config.directories, 1):
+        if not directory.url and "url" not in problems.failed:
+            problems.add(source, f"directories[{number}].url: must be given")
     pulled = [relay.mount for relay in config.relays]
     for number, relay in enumerate(config.relays, 1):
         if not relay.mount or relay.mount in pulled[: number - 1]:

@@ -370,6 +370,19 @@ class UrlAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """[[directories]]: a directory of stations that is told of public mounts.
+
+    Attributes:
+        url: of its YP service.
+        timeout_seconds: for its answer.
+    """
+
+    url: Annotated[str, WEB_URL] = ""
+    timeout_seconds: Annotated[float, between(0.1, 600, "seconds")] = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """[[relays]]: a mount that is pulled from another server.
 
@@ -541,6 +554,7 @@ class Config:
     logs: Logs = Logs()
     hooks: tuple[Hook, ...] = ()
     url_auth: tuple[UrlAuth, ...] = ()
+    directories: tuple[Directory, ...] = ()
     relays: tuple[Relay, ...] = ()
     master: Master = Master()
     delivery: Delivery = Delivery()

@@ -16,6 +16,7 @@ from castd.config.model import (
     Bans,
     Certificate,
     Delivery,
+    Directory,
     Dj,
     Files,
     Hook,
@@ -59,6 +60,7 @@ TABLES: Mapping[str, type] = {
     "aliases": Alias,
     "hooks": Hook,
     "url_auth": UrlAuth,
+    "directories": Directory,
     "relays": Relay,
 }
 """Sections that are any number of tables, in double brackets."""

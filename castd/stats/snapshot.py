@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 KBIT = 1000
 
+SUBTYPES = {"vorbis": "Vorbis", "opus": "Opus", "flac": "FLAC", "speex": "Speex"}
+"""Codecs of Ogg as Icecast's status and directories name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class MountFacts:

@@ -15,11 +15,12 @@ import trio
 
 from castd.access.hashes import hashed, hashed_digest, matches
 from castd.access.links import signed
-from castd.access.url_auth import UrlAuths, escaped, form
+from castd.access.url_auth import UrlAuths, form
 from castd.access.users import QUEUE, Users, read_users
 from castd.cli import main
 from castd.config import Config, Current, UrlAuth
 from castd.errors import ClientError
+from castd.wire.form import escaped
 from tests.stats.hooks.fakes import Service, free_port, listening, status
 from tests.support import ADMIN, Ear, Serving, basic, configured, head, serving, until
 

@@ -1,4 +1,5 @@
-"""The command line: castd run, check, reload, healthcheck, explain, link, password.
+"""The command line: castd run, check, import, reload, healthcheck, explain, link,
+password.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
 traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _healthcheck(path, arguments.url)
         elif arguments.command == "explain":
             code = _explain(arguments.id, load(path, os.environ))
+        elif arguments.command == "import":
+            code = _import(arguments.file, arguments.output)
         elif arguments.command == "link":
             code = _link(load(path, os.environ), arguments.mount, arguments.hours, arguments.user)
         elif arguments.command == "password":
@@ -136,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     text = "say in a sentence why a listener or source left"
     past = commands.add_parser("explain", parents=[common], help=text, description=f"{text.capitalize()}.")
     past.add_argument("id", type=int, metavar="ID", help="its number in the log or the API")
+    text = "write a castd.toml from an icecast.xml, and say what could not be carried over"
+    moving = commands.add_parser("import", parents=[common], help=text, description=f"{text.capitalize()}.")
+    moving.add_argument("file", type=Path, help="such as /etc/icecast2/icecast.xml")
+    moving.add_argument("-o", "--output", type=Path, help="the new file; without it, standard output")
     text = "make a link that lets a listener in until it expires"
     link = commands.add_parser("link", parents=[common], help=text, description=f"{text.capitalize()}.")
     link.add_argument("mount", help="such as /live; it must have a link_key")
@@ -145,6 +152,33 @@ def _parser() -> argparse.ArgumentParser:
     password = commands.add_parser("password", parents=[common], help=text, description=f"{text.capitalize()}.")
     password.add_argument("user", help="the listener's name")
     return parser
+
+
+def _import(file: Path, output: Path | None) -> int:
+    from castd.icecast_xml import convert
+
+    found = convert(file)
+    for note in found.notes:
+        print(f"castd: not carried over: {note}", file=sys.stderr)
+    if output is None:
+        print(found.text(), end="")
+        if found.users:
+            print("castd: users are written with --output only", file=sys.stderr)
+        return OK
+    try:
+        _write_new(output, found.text())
+        for path, lines in found.users.items():
+            _write_new(Path(path), "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    print(f"castd: {output} is written; try it with: castd check -c {output}", file=sys.stderr)
+    return OK
+
+
+def _write_new(path: Path, text: str) -> None:
+    """A file that only its owner can read: it holds passwords."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _link(config: Config, mount: str, hours: float, user: str) -> int:

@@ -48,6 +48,7 @@ from castd.http.routes import Need, Route, Router
 from castd.ingest.fallback import Fallbacks
 from castd.ingest.icecast import Icecast as Sources
 from castd.ingest.intake import Intake
+from castd.ingest.recorder import Recorders
 from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
 from castd.mount.aliases import Aliases
@@ -91,6 +92,7 @@ class Server:
         self.events = Events(self.registry.clock.wall)
         self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
         self.fallbacks = Fallbacks(current, self.registry)
+        self.recorders = Recorders(self.registry)
         self.relays = Relays(current, self.registry, self.records)
         self.directories = Directories(current, self.registry)
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
@@ -109,8 +111,8 @@ class Server:
             current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
         )
         self.reloader.parts = (
-            self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.relays,
-            self.records, ServerLog(),
+            self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.recorders,
+            self.relays, self.records, ServerLog(),
         )  # fmt: skip
 
     @property
@@ -226,6 +228,7 @@ class Server:
             if self.config.server.state_dir:
                 control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
                 await services.start(control.run)
+            await services.start(self.recorders.run)
             await services.start(self.fallbacks.run)
             await services.start(self.relays.run)
             services.start_soon(self.hooks.run)

@@ -480,6 +480,8 @@ class MountSettings(Pace):
         fallback_file: stands in where that cannot, over and over; "" for none.
         fallback_when_full: who finds the mount full listens to the fallback mount.
         intro_file: what every listener hears first; "" for nothing.
+        dump_file: pattern of the names of files in which encoders' streams are recorded; "" records nothing.
+        dump_rotate_bytes, dump_rotate_seconds: after which a new file is begun; 0 means not.
         charset: of titles that are not UTF-8 and name none.
         headers: fields added to listeners' replies, as "Name: value".
         max_listeners: of this mount; 0 means only the server's limit.
@@ -509,6 +511,9 @@ class MountSettings(Pace):
     fallback_file: Annotated[str, PATH] = ""
     fallback_when_full: bool = False
     intro_file: Annotated[str, PATH] = ""
+    dump_file: Annotated[str, PATH] = ""
+    dump_rotate_bytes: Annotated[int, between(0, 1 << 50, "bytes")] = 0
+    dump_rotate_seconds: Annotated[float, between(0, 100_000_000, "seconds")] = 0.0
     charset: Annotated[str, CHARSET] = "iso-8859-1"
     headers: tuple[Annotated[str, HEADER], ...] = ()
     max_listeners: Annotated[int, between(0, 10_000_000)] = 0

@@ -57,7 +57,7 @@ class Fallbacks:
         self._nursery: trio.Nursery | None = None
         self._complaints: dict[str, str] = {}
         self.stopping = False
-        registry.on_feed = self._fed
+        registry.on_feed.append(self._fed)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Play files until cancelled."""

@@ -34,7 +34,7 @@ class Registry:
         clock: of all mounts.
         started: wall time at which the server began.
         observer: is told what happens, at mounts opened from now on, and of limits that turned somebody away.
-        on_feed: likewise; see castd.mount.mount.Mount.
+        on_feed: each is called as castd.mount.mount.Mount says.
     """
 
     def __init__(self, current: Current, clock: Clock) -> None:
@@ -45,7 +45,7 @@ class Registry:
         self.totals = Totals()
         self.mounts: dict[str, Mount] = {}
         self.observer = Observer()
-        self.on_feed: Callable[[Mount], None] = lambda mount: None
+        self.on_feed: list[Callable[[Mount], None]] = []
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See castd.reload.Part."""
@@ -74,11 +74,13 @@ class Registry:
         mount = self.mounts.get(name)
         if mount is None:
             settings = self._current.config.mount(name)
-            mount = self.mounts[name] = Mount(
-                name, settings, self.clock, self.observer, lambda each: self.on_feed(each)
-            )
+            mount = self.mounts[name] = Mount(name, settings, self.clock, self.observer, self._fed)
             self.observer.mount_opened(mount)
         return mount
+
+    def _fed(self, mount: Mount) -> None:
+        for callback in self.on_feed:
+            callback(mount)
 
     def reap(self) -> list[Mount]:
         """Close the mounts whose source has been away for their linger time.

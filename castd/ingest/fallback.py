@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from castd.ingest.file_player import FilePlayer
-from castd.mount.mount import Mount
+from castd.mount.mount import FrameTooLarge, Mount
 from castd.mount.party import Source
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class MountTap:
         self._source.received = self._mount.clock.monotonic()
         try:
             self._mount.append(self._source, run)
-        except ValueError as error:  # this mount's ring is smaller; the other's source must not suffer for it
+        except FrameTooLarge as error:  # this mount's ring is smaller; the other's source must not suffer for it
             log.error("%s: %s stands in no longer: %s", self._mount.name, self.name, error)
             self.stop()
 

@@ -14,6 +14,7 @@ import trio
 
 from castd.errors import ClientError, FramingError, IncompleteBody
 from castd.http.connection import READ_BYTES
+from castd.mount.mount import FrameTooLarge
 from castd.mount.party import Goodbye
 from castd.mount.shape import recognised_shape
 from castd.wire import tags
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from castd.config import Current
     from castd.mount.mount import Mount
     from castd.mount.party import Source
-    from castd.wire.framer import Framer, Run
+    from castd.wire.framer import Framer, Head, Run
     from castd.wire.icy import Fields
     from castd.wire.sniff import Recognised
 
@@ -186,7 +187,10 @@ class Session:
     async def _append(self, runs: list[Run]) -> None:
         mount, source = self._mount, self._source
         for run in runs:
-            mount.append(source, run)
+            try:
+                mount.append(source, run)
+            except FrameTooLarge as error:
+                raise FramingError(str(error)) from None
             if run.head is not None:
                 await self._read_comments(run)
         if runs:
@@ -217,7 +221,7 @@ class Session:
         heads = [run.head for run in runs if run.head]
         if heads:
             self._sample = None
-            await self._set_info(heads[-1].codec, heads[-1].data)
+            await self._set_info(heads[-1].codec, heads[-1].data, heads[-1])
         elif self._sample is not None and self._framer is not None:
             for run in runs:
                 self._sample += run.data
@@ -225,8 +229,12 @@ class Session:
                 sample, self._sample = bytes(self._sample), None
                 await self._set_info(self._framer.codec, sample)
 
-    async def _set_info(self, codec: str, start: bytes) -> None:
+    async def _set_info(self, codec: str, start: bytes, head: Head | None = None) -> None:
         info = await trio.to_thread.run_sync(tags.stream_info, codec, start, limiter=_tag_threads)
+        if (
+            head is not None and info.codec == "unknown" and head.codec != "unknown"
+        ):  # WebM's, which the framer has read
+            info = tags.StreamInfo(head.codec, 0, head.sample_rate, head.channels)
         self._source.info = info
         if self._mount.source is self._source:
             self._mount.info = info

@@ -47,6 +47,10 @@ class Clock:
     wall: Callable[[], float]
 
 
+class FrameTooLarge(Exception):
+    """The operator's ring is too small for what a source sends, or no memory is left to let it grow."""
+
+
 class Outlet(Protocol):
     """What delivers a mount's bytes; castd.delivery supplies it."""
 
@@ -294,7 +298,7 @@ class Mount:
             run: see castd.wire.framer; its times count from that source's first frame.
 
         Raises:
-            ValueError: the run is larger than the ring (the framer's fault: see framer.RUN_BYTES).
+            FrameTooLarge: it does not fit the ring.
         """
         if run.head is not None:
             source.head = run.head
@@ -307,15 +311,19 @@ class Mount:
                 self._put(piece)
         else:
             self._put(run)
-        if not self.begun and (self.timeline.head_at(self.ring.head) or self.shape.format != "ogg"):
+        if not self.begun and (self.timeline.head_at(self.ring.head) or not self.shape.has_heads):
             self.begun = True
             self.on_feed(self)
 
     def _put(self, run: Run) -> None:
         size = len(run.data)
-        if size > self.ring.capacity:
-            raise ValueError(f"a run of {size} bytes does not fit the ring of {self.name}")
+        if size > self._ring_limit:
+            raise FrameTooLarge(f"a frame of {size} bytes does not fit the ring, which may have {self._ring_limit}")
         self._make_room(size)
+        if size > self.ring.capacity:
+            raise FrameTooLarge(
+                f"a frame of {size} bytes does not fit the ring, and there is no memory for a larger one"
+            )
         at = self.ring.head
         self.ring.append(run.data)
         timeline, wall = self.timeline, self.clock.wall()
@@ -349,7 +357,8 @@ class Mount:
         """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
         ring, timeline = self.ring, self.timeline
         while ring.head + size - ring.capacity > 0 and ring.capacity < self._ring_limit:
-            if timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds:
+            long = timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds
+            if long and size <= ring.capacity:
                 break
             try:
                 ring.grow(min(ring.capacity * 2, self._ring_limit))

@@ -22,6 +22,11 @@ class Shape(NamedTuple):
     codec: str = ""
     sample_rate: int = 0
 
+    @property
+    def has_heads(self) -> bool:
+        """Decoders need headers before they can begin."""
+        return self.format in ("ogg", "webm")
+
     def fits(self, other: Shape) -> bool:
         """Whether a player of the one can go on with the other. What is not known is no hindrance."""
         return all(mine == theirs or not mine or not theirs for mine, theirs in zip(self, other, strict=True))

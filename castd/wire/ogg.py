@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from castd.wire.framer import ENTRY_SECONDS, RUN_BYTES, Entry, Run
-from castd.wire.ogg_codecs import Codec
+from castd.wire.ogg_codecs import Codec, Theora
 from castd.wire.ogg_headers import Link
 from castd.wire.ogg_pages import NO_PACKET_ENDS, Page, PageCutter
 
@@ -176,6 +176,7 @@ class OggFramer:
         self._cutter = PageCutter()
         self._link = Link()
         self._primary: int | None = None  # serial of the stream that time and entries come from, when its headers ended
+        self._pictures: int | None = None  # likewise, of the pictures
         self._clock = GranuleClock()
         self._next_entry = 0  # not before this, in flicks
         self._runs = _Runs()
@@ -223,16 +224,16 @@ class OggFramer:
         if gathering:
             is_header = link.gather(page, data)
             if not link.gathering:
-                self._primary = link.serial
+                self._primary, self._pictures = link.serial, link.pictures
                 clock.start(link.codec)
                 completed = link.complete
 
         start, entry = clock.flicks, None
+        # a page that only showed the headers to be complete comes before they are in force
+        if link.complete and not completed and not is_header and start >= self._next_entry and self._may_begin(page):
+            entry = start / FLICKS
+            self._next_entry = start + (_ENTRY_FLICKS if clock.runs else 0)
         if page.serial == self._primary and not is_header:
-            # a page that only showed the headers to be complete comes before they are in force
-            if link.complete and not completed and _begins_packet(page) and start >= self._next_entry:
-                entry = start / FLICKS
-                self._next_entry = start + (_ENTRY_FLICKS if clock.runs else 0)
             clock.advance(page)
         timed = gathering or clock.runs
         self._runs.add(data, start / FLICKS if timed else None, clock.seconds if timed else None, entry=entry)
@@ -240,6 +241,14 @@ class OggFramer:
             self.head = link.head()
             self.heads += 1
             self._runs.close(self.head)
+
+    def _may_begin(self, page: Page) -> bool:
+        """Whether a decoder may begin with a page: with a whole picture where there are pictures, else with sound."""
+        if not _begins_packet(page):
+            return False
+        if self._pictures is None:
+            return page.serial == self._primary
+        return page.serial == self._pictures and Theora.is_keyframe(page.packets()[0])
 
 
 def _begins_packet(page: Page) -> bool:

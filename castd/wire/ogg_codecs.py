@@ -127,6 +127,13 @@ class Speex(_Closed):
 
 @dataclass(frozen=True, slots=True)
 class Theora(_Closed):
+    """Pictures, Theora specification."""
+
+    @staticmethod
+    def is_keyframe(packet: bytes) -> bool:
+        """Whether a packet is a picture that needs no other (§7.1): no header, and of frame type 0."""
+        return packet != b"" and packet[0] & 0xC0 == 0
+
     def is_header(self, index: int, packet: bytes) -> bool:
         return packet.startswith(bytes((0x80 + index,)) + b"theora")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from castd.errors import FramingError
 from castd.wire.framer import Head
-from castd.wire.ogg_codecs import COMMENT_INDEX, Codec, identify
+from castd.wire.ogg_codecs import COMMENT_INDEX, Codec, Theora, identify
 
 if TYPE_CHECKING:
     from castd.wire.ogg_pages import Page
@@ -113,6 +113,11 @@ class Link:
     def serial(self) -> int | None:
         """Of the primary stream; None before there is any."""
         return self._primary.serial if self._primary else None
+
+    @property
+    def pictures(self) -> int | None:
+        """Serial of the first stream of pictures; None if there are none."""
+        return next((each.serial for each in self._streams.values() if isinstance(each.codec, Theora)), None)
 
     def admits(self, bos: Page) -> bool:
         """Whether a BOS page belongs to this link rather than to the next."""

@@ -13,6 +13,7 @@ from castd.wire.adts import AdtsFramer
 from castd.wire.framer import Opaque
 from castd.wire.mpeg_audio import MpegAudioFramer
 from castd.wire.ogg import OggFramer
+from castd.wire.webm import MARK, WebmFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +38,20 @@ FORMATS = (
     Format("ogg", OggFramer, content_types.OGG),
     Format("mpeg", MpegAudioFramer, content_types.MPEG),
     Format("aac", AdtsFramer, content_types.AAC),
+    Format("webm", WebmFramer, content_types.WEBM),
 )
 
-_OGG = FORMATS[0]
+_OGG, _WEBM = FORMATS[0], FORMATS[3]
 
-_OTHERS = (b"\x1a\x45\xdf\xa3", b"fLaC", b"RIFF")
-"""Starts of EBML (WebM), native FLAC and WAV streams: recognised so far as to know that none of the above will fit."""
+_OTHERS = (b"fLaC", b"RIFF")
+"""Starts of native FLAC and WAV streams: recognised so far as to know that none of the above will fit."""
 
 
 class Recognised(NamedTuple):
     """The verdict, and what its framer made of the bytes so far.
 
     Attributes:
-        format: "ogg", "mpeg", "aac", or the content type itself where castd does not know how to frame it.
+        format: "ogg", "mpeg", "aac", "webm", or the content type itself where castd does not know how to frame it.
         content_type: for listeners.
     """
 
@@ -81,6 +83,10 @@ class Sniffer:
         self._seen += data
         if len(self._seen) >= 4 and self._seen.startswith(b"OggS"):
             return self._as(_OGG)
+        if self._seen.startswith(MARK):
+            return self._as(_WEBM)
+        if self._expected is _WEBM and len(self._seen) >= len(MARK):
+            self._expected = self._trial = None  # it cannot begin otherwise
         if self._trial is not None and self._expected is not None:
             runs = self._trial.feed(data)
             if runs:
@@ -95,7 +101,7 @@ class Sniffer:
 
     def _decide(self) -> Recognised:
         for each in FORMATS:
-            if each is not self._expected and (found := self._as(each)).runs:
+            if each not in (self._expected, _WEBM) and (found := self._as(each)).runs:
                 return found
         if self._expected is not None and self._trial is not None:
             return Recognised(self._expected.name, self._declared, self._trial, [])

@@ -149,7 +149,7 @@ def test_bytes_are_believed_before_words(sent: str, declared: str) -> None:
         assert at <= PATIENCE_BYTES
 
 
-@pytest.mark.parametrize("start", [b"\x1a\x45\xdf\xa3webm", b"fLaC", b"RIFF", bytes(PATIENCE_BYTES)])
+@pytest.mark.parametrize("start", [b"fLaC", b"RIFF", bytes(PATIENCE_BYTES)])
 def test_what_nobody_can_frame_passes_as_declared(start: bytes) -> None:
     verdict = Sniffer("video/webm").feed(start)
     assert verdict is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from castd.config import Config, Current
-from castd.mount.mount import Mount
+from castd.mount.mount import FrameTooLarge, Mount
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
 from castd.wire.framer import Entry, Run
@@ -63,7 +63,7 @@ def test_the_higher_priority_feeds_and_the_standby_is_discarded() -> None:
 def test_a_run_larger_than_the_ring_is_refused_whole() -> None:
     here = mount(ring_bytes=65_536)
     encoder = Encoder(here)
-    with here.claim(encoder.source), pytest.raises(ValueError, match="does not fit"):
+    with here.claim(encoder.source), pytest.raises(FrameTooLarge, match="does not fit"):
         here.append(encoder.source, Run(bytes(65_537), 0.0, 1.0))
     assert here.ring.head == 0
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from castd.errors import FramingError
 from castd.wire.framer import ENTRY_SECONDS, RUN_BYTES, Framer, Head, Run
 from castd.wire.ogg import OggFramer
+from castd.wire.ogg_codecs import Theora
 from castd.wire.ogg_headers import HEAD_BYTES
 from castd.wire.ogg_pages import BOS, CONTINUED, EOS, PAGE_BYTES, Page, PageCutter, checksum
 from tests.xiph import decode
@@ -390,3 +391,16 @@ def test_bos_and_eos_are_read_from_their_bits() -> None:
 def test_it_is_a_framer() -> None:
     framer: Framer = OggFramer()
     assert framer.feed(b"") == framer.finish() == []
+
+
+def test_where_there_are_pictures_entries_are_whole_ones() -> None:
+    framer = OggFramer()
+    runs = framer.feed((FIXTURES / "theora.ogg").read_bytes()) + framer.finish()
+    starts = [run.data[entry.offset :] for run in runs for entry in run.entries]
+    assert starts
+    for start in starts:
+        page = Page.read(next(iter(PageCutter().feed(start))))
+        assert Theora.is_keyframe(page.packets()[0])
+    assert not Theora.is_keyframe(b"")
+    assert not Theora.is_keyframe(b"\x80theora")
+    assert not Theora.is_keyframe(b"\x40")

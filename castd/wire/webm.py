@@ -1,0 +1,237 @@
+"""WebM and Matroska (RFC 9559): headers kept, blocks never cut, decoders started at clusters.
+
+A live stream is one Segment of any number of Clusters, each with a time that those of its blocks count from. What
+precedes the first Cluster is what a decoder must have. It can begin with a Cluster whose first picture needs no other,
+so a Cluster is ended, and one of the same time begun, before each such picture, or each second where there are none.
+Sizes of segments and clusters are made unknown: nobody hears all of a segment, and a source may break off in a cluster.
+"""
+
+from __future__ import annotations
+
+from castd.errors import FramingError
+from castd.wire.ebml import UNKNOWN, Element, children, number, read_element, real
+from castd.wire.framer import RUN_BYTES, Entry, Head, Run
+
+EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
+INFO, TRACKS, TIMESTAMP_SCALE = 0x1549A966, 0x1654AE6B, 0x2AD7B1
+TRACK, TRACK_NUMBER, TRACK_TYPE, CODEC_ID, AUDIO = 0xAE, 0xD7, 0x83, 0x86, 0xE1
+SAMPLING_FREQUENCY, CHANNELS = 0xB5, 0x9F
+TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, REFERENCE = 0xE7, 0xA3, 0xA0, 0xA1, 0xFB
+
+VIDEO, SOUND = 1, 2
+"""Track types."""
+
+HEAD_BYTES = 1024 * 1024
+"""Of what precedes the first cluster: cover art and fonts of subtitles may be in there."""
+
+ELEMENT_BYTES = 4 * 1024 * 1024
+"""Of one block: a picture of a stream of 30 Mbit/s."""
+
+MARK = b"\x1a\x45\xdf\xa3"
+
+HOLE_SECONDS = 60.0
+"""Time that may pass from one block to the next; anything else is a jump, and no time."""
+
+ENTRY_EVERY_SECONDS = 0.5
+"""Where there are no pictures."""
+
+KEYFRAME = 0x80
+"""Flag of a SimpleBlock (§10.2)."""
+
+CODECS = {"A_VORBIS": "vorbis", "A_OPUS": "opus", "A_AAC": "aac", "A_FLAC": "flac", "A_MPEG/L3": "mp3"}
+
+
+class WebmFramer:
+    """Cuts a WebM or Matroska stream into runs of whole elements; a Framer.
+
+    Attributes:
+        head: the headers in force; None before there are any.
+    """
+
+    tag_bytes = 0
+
+    def __init__(self) -> None:
+        self.head: Head | None = None
+        self.skipped_bytes = 0
+        self._data = bytearray()
+        self._headers = bytearray()
+        self._in_headers = False
+        self._in_cluster = False
+        self._scale = 1e-3  # seconds of a tick
+        self._video: int | None = None  # number of the track
+        self._sound = ("unknown", 0, 0)  # codec, sample rate and channels
+        self._opening = b""  # of the cluster: its mark and time
+        self._opened = True  # that was passed on
+        self._last_entry = -ENTRY_EVERY_SECONDS
+        self._cluster_time = 0.0
+        self._zero: float | None = None  # the first time ever
+        self._end = 0.0
+        self._done: list[Run] = []
+        self._run = bytearray()
+        self._run_start = 0.0
+        self._entries: list[Entry] = []
+
+    @property
+    def codec(self) -> str:
+        return self.head.codec if self.head else "unknown"
+
+    @property
+    def sample_rate(self) -> int:
+        return self.head.sample_rate if self.head else 0
+
+    def feed(self, data: bytes) -> list[Run]:
+        self._data += data
+        at = 0
+        while (taken := self._step(at)) > 0:
+            at += taken
+        del self._data[:at]
+        return self._take()
+
+    def finish(self) -> list[Run]:
+        return self._take()
+
+    def _step(self, at: int) -> int:
+        """Deal with what stands at a place of the data; how much of it that was, 0 if it is not whole yet."""
+        data = self._data
+        try:
+            element = read_element(data, at)
+        except ValueError:
+            return self._resynchronise(at)
+        if element is None:
+            return 0
+        size = element.start - at
+        if element.id == EBML:
+            self._begin_headers()
+        if element.id == SEGMENT:
+            # its size is of no use to whoever begins in the middle: unknown, as live streams have it
+            self._headers += data[at : at + 4] + b"\x01" + b"\xff" * 7
+            return size
+        if element.id == CLUSTER:
+            self._begin_cluster(bytes(data[at : at + 4]) + b"\x01" + b"\xff" * 7)
+            return size
+        if element.size == UNKNOWN or element.size > ELEMENT_BYTES:
+            raise FramingError(f"an element of WebM of more than {ELEMENT_BYTES} bytes")
+        if len(data) < element.start + element.size:
+            return 0
+        whole = bytes(data[at : element.start + element.size])
+        if self._in_headers:
+            self._take_header(element, whole)
+        elif self._in_cluster:
+            self._take_element(element, whole)
+        else:
+            self.skipped_bytes += len(whole)
+        return len(whole)
+
+    def _resynchronise(self, at: int) -> int:
+        """Go on at the next cluster, or the next stream."""
+        found = [place for mark in (MARK, b"\x1f\x43\xb6\x75") if (place := self._data.find(mark, at + 1)) > 0]
+        skipped = (min(found) if found else max(at, len(self._data) - 3)) - at
+        self.skipped_bytes += skipped
+        self._in_cluster = False
+        return skipped
+
+    def _begin_headers(self) -> None:
+        self._close()
+        self._headers.clear()
+        self._in_headers, self._in_cluster = True, False
+        self._video, self._sound, self._scale = None, ("unknown", 0, 0), 1e-3
+
+    def _take_header(self, element: Element, whole: bytes) -> None:
+        self._headers += whole
+        if len(self._headers) > HEAD_BYTES:
+            raise FramingError(f"headers of WebM of more than {HEAD_BYTES} bytes")
+        if element.id == INFO:
+            for identifier, value in children(whole[len(whole) - element.size :]):
+                if identifier == TIMESTAMP_SCALE and number(value):
+                    self._scale = number(value) / 1e9
+        elif element.id == TRACKS:
+            self._read_tracks(whole[len(whole) - element.size :])
+
+    def _read_tracks(self, data: bytes) -> None:
+        codec, sample_rate, channels = "unknown", 0, 0
+        for identifier, track in children(data):
+            if identifier != TRACK:
+                continue
+            values = dict(children(track))
+            kind = number(values.get(TRACK_TYPE, b""))
+            if kind == VIDEO and self._video is None:
+                self._video = number(values.get(TRACK_NUMBER, b""))
+            elif kind == SOUND and not sample_rate:
+                sound = dict(children(values.get(AUDIO, b"")))
+                name = values.get(CODEC_ID, b"").decode("ascii", "replace").rstrip("\0")
+                codec = CODECS.get(name, "unknown")
+                sample_rate = min(int(real(sound.get(SAMPLING_FREQUENCY, b"")) or 8000), 10_000_000)
+                channels = min(number(sound.get(CHANNELS, b"\x01")), 255)
+        self._sound = (codec, sample_rate, channels)
+
+    def _begin_cluster(self, opening: bytes) -> None:
+        if self._in_headers:
+            self.head = Head(bytes(self._headers), *self._sound, b"")
+            self._in_headers = False
+            self._done.append(Run(self.head.data, self._end, self._end, (), self.head))
+            self._zero = None
+        if self.head is None:
+            return  # nobody could decode it
+        self._in_cluster = True
+        self._opening, self._opened = opening, False
+
+    def _take_element(self, element: Element, whole: bytes) -> None:
+        data = whole[len(whole) - element.size :]
+        if element.id == TIMESTAMP:
+            self._cluster_time = number(data) * self._scale
+            self._opening += whole
+            return
+        block = data if element.id == SIMPLE_BLOCK else b""
+        if element.id == BLOCK_GROUP:
+            block = dict(children(data)).get(BLOCK, b"")
+        if not block:
+            return  # of no use in a live stream: where the cluster stands in a file, and the like
+        self._advance(block)
+        entry = self._starts_decoders(element, data, block)
+        if entry or not self._opened:
+            whole, self._opened = self._opening + whole, True
+        if self._run and len(self._run) + len(whole) > RUN_BYTES:
+            self._close()
+        if entry:
+            self._entries.append(Entry(len(self._run), self._end))
+            self._last_entry = self._end
+        self._run += whole
+
+    def _starts_decoders(self, element: Element, data: bytes, block: bytes) -> bool:
+        """Whether a decoder can begin with a block: a whole picture, or any sound where there is none."""
+        track, length = _track(block)
+        if self._video is None:
+            return not self._opened or self._end - self._last_entry >= ENTRY_EVERY_SECONDS
+        if track != self._video:
+            return False
+        if element.id == SIMPLE_BLOCK:
+            return len(block) > length + 2 and bool(block[length + 2] & KEYFRAME)
+        return REFERENCE not in dict(children(data))
+
+    def _advance(self, block: bytes) -> None:
+        """Count the time of a block: track, two bytes of time relative to the cluster's, flags (§10.1)."""
+        _, length = _track(block)
+        if length + 2 > len(block):
+            return
+        time = self._cluster_time + int.from_bytes(block[length : length + 2], signed=True) * self._scale
+        if self._zero is None or not 0 <= time - self._zero <= self._end + HOLE_SECONDS:
+            self._zero = time - self._end
+        self._end = max(self._end, time - self._zero)
+
+    def _close(self) -> None:
+        if self._run:
+            self._done.append(Run(bytes(self._run), self._run_start, self._end, tuple(self._entries)))
+            self._run.clear()
+            self._entries = []
+        self._run_start = self._end
+
+    def _take(self) -> list[Run]:
+        self._close()
+        done, self._done = self._done, []
+        return done
+
+
+def _track(block: bytes) -> tuple[int, int]:
+    """The number of a block's track, and how many bytes it has."""
+    length = 9 - block[0].bit_length()
+    return int.from_bytes(block[:length]) & ((1 << 7 * length) - 1), length

@@ -23,6 +23,7 @@ from castd.access.admission import Admission
 from castd.access.authorise import Gate
 from castd.access.bans import Bans
 from castd.access.url_auth import UrlAuths
+from castd.admin.accounts import Accounts
 from castd.admin.api import Api
 from castd.admin.bans import BanDesk, LimitDesk
 from castd.admin.control import IcecastAdmin
@@ -126,7 +127,7 @@ class Server:
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
         mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
         aliases = Aliases(self.current, self.registry)
-        playlists = Playlists(self.current, aliases, Files(self.current).serve)
+        playlists = Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
         listeners = Listeners(
             self.current,
@@ -186,6 +187,8 @@ class Server:
             *_command("killsource", act, Need.STEER, admin.killsource),
             *_command("killclient", act, Need.ADMIN, admin.killclient),
             *_command("moveclients", act, Need.ADMIN, mounts.moveclients),
+            *_command("manageauth", act, Need.ADMIN, Accounts(self.registry).manage),
+            *_command("reloadconfig", act, Need.ADMIN, settings.reload_as_icecast),
             *_command("fallbacks", act, Need.ADMIN, mounts.fallbacks),
             Route(read, "/admin/buildm3u", Need.NOTHING, mounts.buildm3u),
             Route(act, "/admin.cgi", Need.STEER, shoutcast.control, changes=True, mount_of=shoutcast.mount,

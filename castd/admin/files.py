@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
+    from castd.mount.registry import Totals
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ _FIELDS = (
 class Files:
     """The handler of GET and HEAD on a path that is no mount."""
 
-    def __init__(self, current: Current) -> None:
+    def __init__(self, current: Current, totals: Totals) -> None:
         self._current = current
+        self._totals = totals
 
     async def serve(self, exchange: Exchange, call: Call) -> Response:
         """Answer with a file, a part of it, or a playlist of it.
@@ -58,6 +60,7 @@ class Files:
         """
         path = call.mount
         if file := await self._open(path):
+            self._totals.files += 1
             with ExitStack() as undo:
                 undo.callback(os.close, file.descriptor)
                 response = self._answer(exchange.request, path, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from castd.admin.icecast_answers import answer
 from castd.errors import ClientError, ConfigError
 from castd.http.messages import Response, json_response
 
@@ -33,3 +34,11 @@ class Settings:
         except ConfigError as error:
             raise ClientError(409, str(error)) from None
         return json_response(asdict(outcome))
+
+    async def reload_as_icecast(self, exchange: Exchange, call: Call) -> Response:
+        """GET or POST /admin/reloadconfig: the same, with an answer in Icecast's form."""
+        try:
+            await self._reloader.reload(f"{call.user} from {exchange.request.address}")
+        except ConfigError as error:
+            return answer(f"Config not reloaded: {error}", success=False)
+        return answer("Config reloaded")

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from castd.admin.icecast_answers import xml_response
 from castd.admin.links import public_url
+from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import ANY_ORIGIN, Response, json_response, quote_mount
 from castd.stats.snapshot import SUBTYPES, mount_facts
@@ -55,17 +56,23 @@ class IcecastStatus:
     async def xml(self, exchange: Exchange, call: Call) -> Response:
         """GET /admin/stats[?mount=/x]."""
         registry = self._registry
+        if call.mount and not self._mounts(call.mount):
+            raise ClientError(400, "Source does not exist")
         root = ElementTree.Element("icestats")
         totals: dict[str, Value] = {
             **self._server(),
             "client_connections": registry.totals.connections,
             "clients": registry.listeners,
             "connections": registry.totals.connections,
+            "file_connections": registry.totals.files,
             "listener_connections": registry.totals.listeners,
             "listeners": registry.listeners,
             "source_client_connections": registry.totals.sources,
-            "source_total_connections": registry.totals.sources,
+            "source_relay_connections": registry.totals.relays,
+            "source_total_connections": registry.totals.sources + registry.totals.relays,
             "sources": registry.sources,
+            "stats": 0,  # clients of the STATS method, which castd does not have
+            "stats_connections": 0,
         }
         _fill(root, totals)
         for mount in self._mounts(call.mount):

@@ -20,7 +20,7 @@ import trio
 
 from castd import __version__
 from castd.errors import ClientError, IncompleteBody
-from castd.http.messages import Client, Request, Response, decode_text, parse_query, phrase
+from castd.http.messages import NO_CACHE, Client, Request, Response, decode_text, parse_query, phrase
 from castd.wire import shoutcast
 from castd.wire.icecast_head import HeadLimits, split_head
 
@@ -451,12 +451,16 @@ def _refusal(error: ClientError, path: str = "") -> Response:
             "detail": error.reason,
         }
         text = json.dumps(problem, ensure_ascii=False)
-        return Response(error.status, text.encode("utf-8", "replace"), "application/problem+json", error.headers)
+        return Response(
+            error.status, text.encode("utf-8", "replace"), "application/problem+json", (*error.headers, NO_CACHE)
+        )
     page = (
         f"<html><head><title>Error {error.status}</title></head>"
         f"<body><b>{error.status} - {escape(error.reason)}</b></body></html>\r\n"
     )
-    return Response(error.status, page.encode("utf-8", "replace"), "text/html; charset=utf-8", error.headers)
+    return Response(
+        error.status, page.encode("utf-8", "replace"), "text/html; charset=utf-8", (*error.headers, NO_CACHE)
+    )
 
 
 def _wants_to_stay(request: Request) -> bool:

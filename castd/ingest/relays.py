@@ -204,6 +204,7 @@ class Relays:
                 trail=trail,
             )
             pulled.complaints.clear()
+            self._registry.totals.relays += 1
             async with trio.open_nursery() as nursery:
                 if relay.on_demand:
                     nursery.start_soon(self._end_when_idle, mount, source)

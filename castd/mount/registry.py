@@ -23,6 +23,8 @@ class Totals:
     connections: int = 0
     listeners: int = 0
     sources: int = 0
+    relays: int = 0
+    files: int = 0
 
 
 class Registry:

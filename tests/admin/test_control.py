@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -10,6 +11,8 @@ import pytest
 import trio
 import trio.testing
 
+from castd.access.hashes import matches
+from castd.access.users import read_users
 from castd.config import Delivery
 from tests.delivery.icy import deinterleave
 from tests.support import (
@@ -17,6 +20,7 @@ from tests.support import (
     SOURCE,
     TOKEN,
     Bench,
+    Reply,
     Serving,
     basic,
     bench,
@@ -29,6 +33,8 @@ from tests.support import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trio.testing import MockClock
 
 BUTT = (
@@ -251,3 +257,41 @@ async def test_a_token_is_as_good_as_the_admin(autojump_clock: MockClock) -> Non
         reply = await castd.ask(head("GET", "/admin/listclients?mount=/live", {"Authorization": f"Bearer {TOKEN}"}))
         assert reply.status == 200
         await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_accounts_of_listeners(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text("# mine\n")
+    file.chmod(0o640)
+    config = replace(configured(), mounts={"/live": {"users_file": str(file)}})
+    async with bench(config) as castd, await castd.encoder("/live"), await castd.encoder("/open"):
+
+        async def manage(query: str, mount: str = "/live") -> Reply:
+            return await castd.ask(head("GET", f"/admin/manageauth?mount={mount}{query}", user=ADMIN))
+
+        assert "<return>" not in (await manage("")).text
+        assert "User anna added" in (await manage("&action=add&username=anna&password=hers")).text
+        assert (await manage("&action=add&username=anna&password=x")).status == 400
+        assert (await manage("&action=add&username=be:n&password=x")).status == 400
+        assert (await manage("&action=add&username=ben&password=")).status == 400
+        assert (await manage("&action=burn&username=ben")).status == 400
+        assert "<User><username>anna</username></User>" in (await manage("")).text
+        assert matches("hers", read_users(str(file))["anna"])
+        assert file.read_text().startswith("# mine\nanna:$argon2id$")
+        assert file.stat().st_mode & 0o777 == 0o640
+        assert "<return>0</return>" in (await manage("&action=delete&username=nobody")).text
+        assert "User anna deleted" in (await manage("&action=delete&username=anna")).text
+        assert file.read_text() == "# mine\n"
+        assert (await manage("", "/open")).status == 400
+        file.unlink()
+        assert (await manage("&action=add&username=anna&password=hers")).status == 503
+
+
+async def test_commands_as_pages_and_a_reload(autojump_clock: MockClock) -> None:
+    async with bench() as castd, await castd.encoder("/live"):
+        page = await castd.ask(head("GET", "/admin/listmounts.xsl", user=ADMIN))
+        assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "/live" in page.text
+        assert (await castd.ask(head("GET", "/admin/listmounts.xsl"))).status == 401
+        reply = await castd.ask(head("GET", "/admin/reloadconfig", user=ADMIN))
+        assert "<message>Config reloaded</message><return>1</return>" in reply.text

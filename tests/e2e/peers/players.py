@@ -49,6 +49,7 @@ PLAYERS = (
         unprivileged=True,
     ),
     Player("mpg123", ("mp3", "mp3-vbr"), lambda url, wav: ["-q", "-w", wav, url]),
+    Player("ogg123", ("vorbis",), lambda url, wav: ["-q", "-d", "wav", "-f", wav, url]),
     Player(
         "gst-launch-1.0",
         EVERY_FORMAT,

@@ -30,6 +30,7 @@ from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
 from castd.admin.hooks import HookStates
 from castd.admin.icecast_answers import as_page
+from castd.admin.mount_desk import MountDesk
 from castd.admin.mounts import MountCommands
 from castd.admin.pages import Pages
 from castd.admin.playlists import Playlists
@@ -126,6 +127,7 @@ class Server:
         pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
         mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
+        desk = MountDesk(self.registry, self.pump, self.fallbacks)
         aliases = Aliases(self.current, self.registry)
         playlists = Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
@@ -147,6 +149,7 @@ class Server:
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
+            Route(("STATS",), "/", Need.ADMIN, status.follow),
             Route(read, "/", Need.LISTEN, listeners.at_root(pages.index), mount_of=listeners.at_root_mount),
             Route(read, "/static/{file}", Need.NOTHING, pages.static),
             Route(read, "/favicon.ico", Need.NOTHING, pages.favicon),
@@ -175,6 +178,8 @@ class Server:
             Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
             Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
             Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
+            Route(("POST",), "/api/v1/admin/mounts/{name}/move", Need.ADMIN, desk.move, changes=True),
+            Route(("POST",), "/api/v1/admin/mounts/{name}/fallback", Need.ADMIN, desk.set_fallback, changes=True),
             Route(("POST",), "/api/v1/admin/reload", Need.ADMIN, settings.reload, changes=True),
             Route(read, "/admin/stats.xml", Need.ADMIN, status.xml),
             *_command("stats", read, Need.ADMIN, status.xml),

@@ -18,6 +18,8 @@ from castd.stats.snapshot import listener_facts, mount_facts, source_facts
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
@@ -104,7 +106,7 @@ class Api:
     async def set_title(self, exchange: Exchange, call: Call) -> Response:
         """POST /api/v1/admin/mounts/{name}/title: {"text": ...} or {"artist": ..., "title": ...}, "album", "url"."""
         mount = self._find(call.mount)
-        fields = _title_fields(await exchange.read_small_body())
+        fields = read_fields(await exchange.read_small_body(), TITLE_FIELDS)
         text = fields["text"] or " - ".join(fields[name] for name in ("artist", "title") if fields[name])
         title = mount.set_title(
             text,
@@ -200,8 +202,8 @@ def _title(title: Title) -> dict[str, Any]:
     }
 
 
-def _title_fields(body: bytes) -> dict[str, str]:
-    """The fields of a title in a JSON body, cleaned; absent ones are "".
+def read_fields(body: bytes, known: Sequence[str]) -> dict[str, str]:
+    """The texts in a JSON body by name, cleaned; absent ones are "".
 
     Raises:
         ClientError: 400.
@@ -212,10 +214,10 @@ def _title_fields(body: bytes) -> dict[str, str]:
         raise ClientError(400, "the body is not JSON") from None
     if not isinstance(value, dict) or not all(isinstance(each, str | None) for each in value.values()):
         raise ClientError(400, "the body must be an object of strings")
-    unknown = sorted(set(value) - set(TITLE_FIELDS))
+    unknown = sorted(set(value) - set(known))
     if unknown:
-        raise ClientError(400, f"unknown field {one_line(unknown[0])!r}; known are {', '.join(TITLE_FIELDS)}")
-    return {name: one_line(value.get(name) or "") for name in TITLE_FIELDS}
+        raise ClientError(400, f"unknown field {one_line(unknown[0])!r}; known are {', '.join(known)}")
+    return {name: one_line(value.get(name) or "") for name in known}
 
 
 def rfc3339(wall: float) -> str:

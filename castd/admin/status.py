@@ -6,10 +6,13 @@ Unlike Icecast's, the JSON is always valid, and a text stays a text whatever it 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, TypeAlias
 from xml.etree import ElementTree
+
+import trio
 
 from castd.admin.icecast_answers import xml_response
 from castd.admin.links import public_url
@@ -17,6 +20,7 @@ from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import ANY_ORIGIN, Response, json_response, quote_mount
 from castd.stats.snapshot import SUBTYPES, mount_facts
+from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from castd.config import Current
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
     from castd.mount.registry import Registry
 
 Value: TypeAlias = str | int | None
+
+FOLLOW_SECONDS = 1.0
+"""Between two looks at what has changed, for the clients of STATS."""
 
 SERVER_ID = SERVER.replace("/", " ")
 
@@ -43,6 +50,7 @@ class IcecastStatus:
     def __init__(self, current: Current, registry: Registry) -> None:
         self._current = current
         self._registry = registry
+        self._followers = self._followers_ever = 0
 
     async def json(self, exchange: Exchange, call: Call) -> Response:
         """GET /status-json.xsl[?mount=/x]."""
@@ -55,11 +63,48 @@ class IcecastStatus:
 
     async def xml(self, exchange: Exchange, call: Call) -> Response:
         """GET /admin/stats[?mount=/x]."""
-        registry = self._registry
         if call.mount and not self._mounts(call.mount):
             raise ClientError(400, "Source does not exist")
         root = ElementTree.Element("icestats")
-        totals: dict[str, Value] = {
+        _fill(root, self._totals())
+        for mount in self._mounts(call.mount):
+            element = ElementTree.SubElement(root, "source", mount=mount.name)
+            _fill(element, {**self._source(mount, exchange.request), **_private(mount)})
+        return xml_response(root)
+
+    async def follow(self, exchange: Exchange, call: Call) -> None:
+        """STATS /: everything, and from then on what changes, a line each, until the client hangs up (capture D79)."""
+        self._followers += 1
+        self._followers_ever += 1
+        try:
+            await exchange.send_raw(b"HTTP/1.0 200 OK\r\n\r\n")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_when_hung_up, exchange.stream, nursery.cancel_scope)
+                told: dict[tuple[str, str], str] = {}
+                while True:
+                    now = self._events(exchange.request)
+                    lines = [f"EVENT {mount} {name} {value}" for (mount, name), value in now.items()
+                             if told.get((mount, name)) != value]  # fmt: skip
+                    gone = {mount for mount, _ in told} - {mount for mount, _ in now}
+                    lines += [f"EVENT {mount} null null" for mount in sorted(gone)]
+                    if lines:
+                        await exchange.send_raw("".join(f"{line}\n" for line in lines).encode())
+                    told = now
+                    await trio.sleep(FOLLOW_SECONDS)
+        finally:
+            self._followers -= 1
+
+    def _events(self, request: Request) -> dict[tuple[str, str], str]:
+        """All values as text, by mount, "global" for the server's, and name."""
+        events = {("global", name): str(value) for name, value in self._totals().items() if value is not None}
+        for mount in self._mounts(""):
+            values = {**self._source(mount, request), **_private(mount)}
+            events |= {(mount.name, name): one_line(str(value)) for name, value in values.items() if value is not None}
+        return events
+
+    def _totals(self) -> dict[str, Value]:
+        registry = self._registry
+        return {
             **self._server(),
             "client_connections": registry.totals.connections,
             "clients": registry.listeners,
@@ -71,14 +116,9 @@ class IcecastStatus:
             "source_relay_connections": registry.totals.relays,
             "source_total_connections": registry.totals.sources + registry.totals.relays,
             "sources": registry.sources,
-            "stats": 0,  # clients of the STATS method, which castd does not have
-            "stats_connections": 0,
+            "stats": self._followers,
+            "stats_connections": self._followers_ever,
         }
-        _fill(root, totals)
-        for mount in self._mounts(call.mount):
-            element = ElementTree.SubElement(root, "source", mount=mount.name)
-            _fill(element, {**self._source(mount, exchange.request), **_private(mount)})
-        return xml_response(root)
 
     def _mounts(self, name: str) -> list[Mount]:
         """Mounts with a stream, all or the one named; those still waiting for their source's return are among them."""
@@ -145,6 +185,14 @@ def _private(mount: Mount) -> dict[str, Value]:
         "total_bytes_sent": mount.bytes_sent,
         "user_agent": source.agent if source else None,
     }
+
+
+async def _end_when_hung_up(stream: trio.abc.ReceiveStream, scope: trio.CancelScope) -> None:
+    """A client of STATS says nothing; whatever it says instead is not read."""
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some(1024):
+            pass
+    scope.cancel()
 
 
 def _number(text: str) -> Value:

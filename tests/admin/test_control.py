@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import trio.testing
 from castd.access.hashes import matches
 from castd.access.users import read_users
 from castd.config import Delivery
+from castd.mount.party import Goodbye
 from tests.delivery.icy import deinterleave
 from tests.support import (
     ADMIN,
@@ -295,3 +297,60 @@ async def test_commands_as_pages_and_a_reload(autojump_clock: MockClock) -> None
         assert (await castd.ask(head("GET", "/admin/listmounts.xsl"))).status == 401
         reply = await castd.ask(head("GET", "/admin/reloadconfig", user=ADMIN))
         assert "<message>Config reloaded</message><return>1</return>" in reply.text
+
+
+async def test_stats_as_they_change(autojump_clock: MockClock) -> None:
+    async with bench() as castd, await castd.encoder("/live", {"Ice-Name": "Näme"}) as encoder:
+        assert (await castd.ask(head("STATS", "/"))).status == 401
+        async with castd.connect() as client:
+            await client.send(head("STATS", "/", user=ADMIN))
+            assert await client.until(b"\r\n\r\n") == b"HTTP/1.0 200 OK\r\n\r\n"
+            first = (await client.until(b"EVENT /live user_agent probe/1\n")).decode().splitlines()
+            assert "EVENT global stats 1" in first
+            assert "EVENT /live server_name Näme" in first
+            castd.mount("/live").set_title("one\ntwo")
+            await encoder.push(10)
+            later = (await client.until(b"title one two\n")).decode()
+            assert "server_name" not in later
+            await encoder.close()
+            castd.server.registry.mounts.pop("/live").close(Goodbye.KICKED)
+            await client.until(b"EVENT /live null null\n")
+        await trio.testing.wait_all_tasks_blocked()
+        reply = await castd.ask(head("GET", "/admin/stats", user=ADMIN))
+        assert "<stats>0</stats><stats_connections>1</stats_connections>" in reply.text
+
+
+async def test_moves_and_fallbacks_by_api() -> None:
+    async with (
+        serving() as castd,
+        await castd.encoder("/live") as live,
+        await castd.encoder("/two") as two,
+        await castd.encoder("/ogg", {"Content-Type": "audio/ogg"}),
+    ):
+        await live.push(40)
+        await two.push(40)
+        await until(lambda: castd.mount("/live").begun and castd.mount("/two").begun)
+        await castd.ear("/live")
+
+        async def post(path: str, body: str) -> Reply:
+            fields = {"Content-Length": str(len(body))}
+            return await castd.ask(head("POST", f"/api/v1/admin/mounts/{path}", fields, user=ADMIN) + body.encode())
+
+        for path, body, status in (
+            ("live/move", '{"to": "/none"}', 404),
+            ("none/move", '{"to": "/two"}', 404),
+            ("live/move", '{"to": "/live"}', 400),
+            ("live/move", '{"where": "/two"}', 400),
+            ("live/move", '{"to": "/ogg"}', 409),
+            ("live/fallback", '{"fallback": "two"}', 400),
+            ("live/fallback", '{"fallback": "/live"}', 409),
+            ("live/fallback", '{"fallback": "/two"}', 200),
+            ("two/fallback", '{"fallback": "/live"}', 409),
+        ):
+            assert (await post(path, body)).status == status, (path, body)
+        assert json.loads((await post("live/move", '{"to": "/two"}')).body) == {
+            "mount": "/live",
+            "to": "/two",
+            "moved": 1,
+        }
+        assert [len(castd.mount(name).listeners) for name in ("/live", "/two")] == [0, 1]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from itertools import groupby, pairwise
 
 import pytest
 
+from castd.config import Config, Current
+from castd.delivery.listener import Listener
 from castd.delivery.moves import Misfit, move_listeners, require_fit
+from castd.delivery.pump import Pump
+from castd.ingest.fallback import Fallbacks
 from castd.mount.party import Goodbye
+from castd.mount.registry import Registry
 from castd.mount.shape import Shape
 from castd.wire.framer import Head
+from tests.delivery.fakes import FakePoller, FakeSocket
 from tests.delivery.test_pump import Bench, numbers, socket
-from tests.mount.fakes import frames_of, settings
-
-if TYPE_CHECKING:
-    from castd.delivery.listener import Listener
+from tests.mount.fakes import Encoder, HandClock, frames_of, settings
 
 MP3 = Shape("mpeg", "mp3", 44_100)
 
@@ -131,3 +133,81 @@ async def test_the_mount_closes_before_a_slow_listener_has_gone() -> None:
     for each in (slow, fast):
         received = frames_of(bytes(socket(each).received))
         assert received[-1] == ("/m1", 47)
+
+
+def by_source(frame: tuple[str, int]) -> tuple[str, int]:
+    """The mount, and which hundred: each encoder of a mount has its own."""
+    mount, number = frame
+    return mount, number // 100 if mount == "/live" else 0
+
+
+async def test_two_hundred_hear_fallbacks_and_takeovers() -> None:
+    """A third of them takes a part of each send only. Nobody is dropped, every frame is whole, and within a stretch of
+    one source none is missing or repeated."""
+    dice = random.Random(7)
+    time = HandClock()
+    current = Current(Config(mounts={"/live": {"fallback": "/auto", "lag_seconds": 60.0, "ring_seconds": 120.0}}))
+    registry = Registry(current, time.clock)
+    poller = FakePoller()
+    pump = Pump(current, poller)
+    fallbacks = Fallbacks(current, registry)
+    auto = Encoder(registry.open("/auto"))
+    auto.mount.take_on(auto.source)
+    auto.mount.recognised(auto.source, MP3, "audio/mpeg")
+    auto.feed(40)
+    fallbacks.settle_all()
+    live = registry.mounts["/live"]
+    listeners = []
+    for number in range(200):
+        entry = live.join_point()
+        assert entry is not None
+        fake = FakeSocket(dice.randrange(100, 3000) if number % 3 == 0 else None)
+        listeners.append(Listener(live, fake, position=entry.position, connected=time.now))
+        pump.add(listeners[-1])
+
+    def pass_time() -> None:
+        time.now += 0.2
+        while pump.turn(time.now) == time.now:
+            pass
+        for each in listeners:
+            fake = socket(each)
+            if fake.room is not None:
+                fake.room += dice.randrange(0, 5000)
+                poller.on_writable(each)
+
+    for turn in range(20):
+        encoder, rival = Encoder(live), Encoder(live)
+        for feeder, priority in ((encoder, 0), (rival, 5)):
+            feeder.number = 1000 * (2 * turn + 1) + 100 * priority
+            feeder.source.priority = priority
+        live.take_on(encoder.source)
+        live.recognised(encoder.source, MP3, "audio/mpeg")
+        for _ in range(3):
+            encoder.feed(8)
+            auto.feed(8)
+            pass_time()
+        live.take_on(rival.source)  # a takeover by who goes before it, for a while
+        live.recognised(rival.source, MP3, "audio/mpeg")
+        for _ in range(2):
+            rival.feed(8)
+            encoder.feed(8)
+            pass_time()
+        for feeder in (rival, encoder):
+            live.release(feeder.source)
+        assert [source.fallback for source in live.sources] == ["/auto"]
+        for _ in range(3):
+            auto.feed(8)
+            pass_time()
+        assert len(live.listeners) == registry.listeners == 200
+    for each in listeners:
+        socket(each).room = None
+        poller.on_writable(each)
+    pass_time()
+    assert not [each for each in listeners if each.gone or each.jumps]
+    for each in listeners:
+        received = frames_of(bytes(socket(each).received))
+        assert received[-1][0] == "/auto"
+        stretches = [list(group) for _, group in groupby(received, key=by_source)]
+        assert len(stretches) >= 41
+        for stretch in stretches:
+            assert all(b == a + 1 for (_, a), (_, b) in pairwise(stretch))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from castd.config import Auth, Config, Delivery, Master, Relay
+from castd.config import Auth, Certificate, Config, Delivery, Listen, Master, Relay
 from castd.ingest import relays as relays_module
 from castd.wire.icy import block
 from castd.wire.reply_head import HeadTooLong, NotAReply, find_reply_head
-from tests.support import ADMIN, FRAME_BYTES, SOURCE, Serving, configured, frames, head, serving, until
+from tests.support import ADMIN, FRAME_BYTES, SOURCE, Encoder, Serving, configured, frames, head, serving, until
+from tests.test_tls import make_certificate
 
 
 @pytest.fixture(autouse=True)
@@ -259,3 +262,22 @@ def test_heads() -> None:
             find_reply_head(bad)
     with pytest.raises(HeadTooLong):
         find_reply_head(b"HTTP/1.0 200 OK\r\n" + b"a" * 20_000)
+
+
+async def test_a_master_with_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_certificate(tmp_path, "localhost")
+    certificate = Certificate(certificate=str(tmp_path / "localhost.pem"), key=str(tmp_path / "localhost.key"))
+    listen = (Listen(host="127.0.0.1", port=0, tls="on"),)
+    secure = replace(configured(), listen=listen, certificates=(certificate,))
+    context = ssl.create_default_context(cafile=str(tmp_path / "localhost.pem"))
+    async with serving(secure) as master:
+        port = master.port
+        raw = await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=context)
+        encoder = await Encoder(raw).begin("/live")  # type: ignore[arg-type]
+        await encoder.push(40)
+        await until(lambda: begun(master, "/live"))
+        async with serving(slave(f"https://localhost:{port}/live")) as castd:
+            await until(lambda: "cannot be reached" in caplog.text or "certificate" in caplog.text.lower())
+            castd.server.relays._context = context
+            await until(lambda: begun(castd, "/copy"))
+        await raw.aclose()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ import trio
 
 from castd.errors import ClientError
 from castd.http.connection import SERVER
-from castd.http.post import NoAnswer, Target, post
+from castd.http.post import NoAnswer, Target, default_context, post
 from castd.http.routes import Grant
 from castd.wire.form import escaped
 
@@ -67,7 +66,6 @@ class UrlAuths:
         self._current = current
         self._next_id = next_id
         self._monotonic = monotonic
-        self._context = ssl.create_default_context()
         self._places = trio.CapacityLimiter(AT_ONCE)
         self._untold, self._to_tell = trio.open_memory_channel[_Word](UNTOLD)
         self._telling = 0
@@ -188,7 +186,7 @@ class UrlAuths:
             "Accept": "*/*",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        return await post(Target.of(url), headers, form(fields), self._context)
+        return await post(Target.of(url), headers, form(fields), default_context())
 
     def _tell(self, word: _Word) -> None:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import urlsplit
 
 import h11
@@ -27,6 +28,12 @@ BODY_SECONDS = 1.0
 
 class NoAnswer(Exception):
     """The service could not be reached, or did not speak HTTP; the message says which."""
+
+
+@cache
+def default_context() -> ssl.SSLContext:
+    """The certificates this machine trusts; made when first needed, since it takes megabytes."""
+    return ssl.create_default_context()
 
 
 @dataclass(frozen=True, slots=True)

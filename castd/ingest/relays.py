@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from castd.config import Relay
 from castd.config.names import mount_name
 from castd.errors import ClientError
 from castd.http.messages import TRAIL
+from castd.http.post import default_context
 from castd.ingest.icecast import describe, read_metaint
 from castd.ingest.session import Session
 from castd.ingest.upstream import Unavailable, Upstream, pull
@@ -72,7 +72,6 @@ class Relays:
         self._current = current
         self._registry = registry
         self._records = records
-        self._context = ssl.create_default_context()
         self._pulled: dict[Relay, _Pulled] = {}
         self._of_master: tuple[Relay, ...] = ()
         self._nursery: trio.Nursery | None = None
@@ -157,7 +156,7 @@ class Relays:
             upstream = None
             with trio.move_on_after(ANSWER_SECONDS):
                 try:
-                    upstream = await pull(url, (relay.user, relay.password), self._fields(relay), self._context)
+                    upstream = await pull(url, (relay.user, relay.password), self._fields(relay), default_context())
                 except Unavailable as error:
                     why = str(error)
             if upstream is not None:
@@ -269,7 +268,7 @@ class Relays:
         """
         found, body = None, b""
         with trio.move_on_after(ANSWER_SECONDS) as deadline:
-            found = await pull(f"{url.rstrip('/')}/admin/streamlist.txt", login, {}, self._context)
+            found = await pull(f"{url.rstrip('/')}/admin/streamlist.txt", login, {}, default_context())
             try:
                 while len(body) <= LIST_BYTES and (data := await found.receive()):
                     body += data

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ import trio
 
 from castd.http.connection import SERVER
 from castd.http.messages import quote_mount
-from castd.http.post import Answer, NoAnswer, Target, post
+from castd.http.post import Answer, NoAnswer, Target, default_context, post
 from castd.stats.snapshot import SUBTYPES, mount_facts
 from castd.wire.form import escaped
 
@@ -67,7 +66,6 @@ class Directories:
     def __init__(self, current: Current, registry: Registry) -> None:
         self._current = current
         self._registry = registry
-        self._context = ssl.create_default_context()
         self._listings: dict[tuple[Directory, str], Listing] = {}
 
     async def run(self) -> None:
@@ -142,7 +140,7 @@ class Directories:
         why = f"it did not answer within {directory.timeout_seconds:g} s"
         with trio.move_on_after(directory.timeout_seconds):
             try:
-                answer = await post(Target.of(directory.url), headers, body.encode(), self._context)
+                answer = await post(Target.of(directory.url), headers, body.encode(), default_context())
             except NoAnswer as error:
                 why = str(error)
             else:

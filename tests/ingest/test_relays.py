@@ -264,7 +264,9 @@ def test_heads() -> None:
         find_reply_head(b"HTTP/1.0 200 OK\r\n" + b"a" * 20_000)
 
 
-async def test_a_master_with_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_master_with_tls(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_certificate(tmp_path, "localhost")
     certificate = Certificate(certificate=str(tmp_path / "localhost.pem"), key=str(tmp_path / "localhost.key"))
     listen = (Listen(host="127.0.0.1", port=0, tls="on"),)
@@ -278,6 +280,6 @@ async def test_a_master_with_tls(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         await until(lambda: begun(master, "/live"))
         async with serving(slave(f"https://localhost:{port}/live")) as castd:
             await until(lambda: "cannot be reached" in caplog.text or "certificate" in caplog.text.lower())
-            castd.server.relays._context = context
+            monkeypatch.setattr(relays_module, "default_context", lambda: context)
             await until(lambda: begun(castd, "/copy"))
         await raw.aclose()

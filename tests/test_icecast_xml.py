@@ -150,7 +150,7 @@ async def test_it_runs(tmp_path: Path) -> None:
     async with serving(config) as castd:
         await until(lambda: castd.mount("/radio.mp3").begun)
         ear = await castd.ear("/old")
-        assert (await ear.exactly(417)) == frames(0, 1)
+        assert (await ear.exactly(417)) in frames(0, 200)
         assert ear.headers["icy-name"] == "Rädio"
         assert (await castd.ask(head("GET", "/members"))).status == 401
 

@@ -305,10 +305,14 @@ class Server:
 
     async def _tell_of_sources(self) -> None:
         """URL authentication wants to know of encoders."""
-        with self.events.subscribe("url auth", 1000, ("source.connected", "source.ended")) as happening:
+        on_air: set[str] = set()
+        with self.events.subscribe("url auth", 1000, ("source.connected", "source.lost")) as happening:
             while True:
                 event = await happening.receive()
-                self.url_auths.source_changed(event.mount, came=event.name == "source.connected")
+                came = event.name == "source.connected"
+                if came != (event.mount in on_air):  # of several at a mount the first comes and the last goes
+                    (on_air.add if came else on_air.remove)(event.mount)
+                    self.url_auths.source_changed(event.mount, came=came)
 
     async def _watch_requests(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """SIGUSR1 opens the log files anew; SIGHUP does, as with every daemon, and reloads the configuration."""

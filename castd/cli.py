@@ -192,7 +192,7 @@ def _link(config: Config, mount: str, hours: float, user: str) -> int:
     key = config.mount(name).link_key
     if not key:
         raise ConfigError(f"{name} has no link_key, so nobody would look at a link")
-    print(f"{_public_address(config)}{signed(key, name, int(time.time() + hours * 3600), user)}")
+    print(f"{config.own_url}{signed(key, name, int(time.time() + hours * 3600), user)}")
     return OK
 
 
@@ -206,11 +206,6 @@ def _password(user: str) -> int:
         raise ConfigError("an empty password lets everybody in")
     print(f"{user}:{hashed(given)}")
     return OK
-
-
-def _public_address(config: Config) -> str:
-    first = config.listen[0]
-    return f"{'https' if first.tls == 'on' else 'http'}://{config.server.hostname}:{first.port}"
 
 
 def _run(path: Path | None) -> None:

@@ -19,6 +19,7 @@ from castd.access.hashes import hashed_digest
 from castd.config.names import mount_name
 from castd.config.rules import WELL_KNOWN_PASSWORDS
 from castd.errors import ConfigError
+from castd.wire.text import one_line
 
 Value: TypeAlias = str | int | float | bool | list[str]
 Table: TypeAlias = dict[str, Value]
@@ -105,7 +106,7 @@ class Imported:
 
     def text(self) -> str:
         """As castd.toml."""
-        lines = [f"# not carried over: {note}" for note in self.notes]
+        lines = [f"# not carried over: {one_line(note)}" for note in self.notes]
         for name, table in self.sections.items():
             lines += ["", f"[{name}]", *_keys(table)]
         for name, tables in self.tables.items():
@@ -390,18 +391,18 @@ class _Converter:
     def _relays(self) -> set[str]:
         names = set()
         for relay in self._all(self._root, "relay"):
-            server, mount = self._text(relay, "server"), self._text(relay, "mount") or "/"
-            port = self._number(relay, "port") or 8000
-            if master := relay.find("master"):  # icecast-kh: several
-                self._used.add(master)
-                server = server or self._text(master, "server")
-                port = self._number(master, "port") or port
-                mount = self._text(master, "mount") or mount
+            places = [relay, *self._all(relay, "master")]  # of these icecast-kh may have several
+            mount = self._text(relay, "mount") or "/"
             here = self._text(relay, "local-mount") or mount
-            if not server:
+            urls = [
+                f"http://{server}:{self._number(place, 'port') or 8000}{self._text(place, 'mount') or mount}"
+                for place in places
+                if (server := self._text(place, "server") or self._text(place, "ip"))
+            ]
+            if not urls:
                 self._to.notes.append(f"relay {here}: without <server>")
                 continue
-            table: Table = {"mount": here, "urls": [f"http://{server}:{port}{mount}"]}
+            table: Table = {"mount": here, "urls": urls}
             if user := self._text(relay, "username"):
                 table["user"], table["password"] = user, self._text(relay, "password")
             if self._flag(relay, "on-demand"):

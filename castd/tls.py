@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -16,6 +15,7 @@ import trio
 from castd import sockets
 from castd.errors import ConfigError
 from castd.log import warn_rarely
+from castd.watched_file import file_state
 
 if TYPE_CHECKING:
     import socket
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from castd.config import Certificate, Config
     from castd.sockets import PlainConnection
+    from castd.watched_file import State
 
 RECORD_BYTES = 16_384
 """Most plain bytes of one TLS record (RFC 8446 §5.1). Python's ssl writes whole records only."""
@@ -43,7 +44,7 @@ class _Loaded:
 
     config: Certificate
     context: ssl.SSLContext
-    state: tuple[tuple[int, int, int], ...]
+    state: tuple[State | None, ...]
 
 
 class Certificates:
@@ -113,9 +114,8 @@ def _is_for(host: str, name: str) -> bool:
     return host == name or (host.startswith("*.") and name.partition(".")[2] == host[2:])
 
 
-def _state(config: Certificate) -> tuple[tuple[int, int, int], ...]:
-    files = (Path(file).stat() for file in (config.certificate, config.key) if file)
-    return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in files)
+def _state(config: Certificate) -> tuple[State | None, ...]:
+    return tuple(file_state(file) for file in (config.certificate, config.key) if file)
 
 
 def _load(config: Certificate) -> _Loaded:

@@ -40,6 +40,16 @@ FRAME_BYTES = 417
 
 FRAME_SECONDS = 1152 / 44_100
 
+PROBE = {
+    "ice-name": "Probe Name",
+    "ice-description": "Probe Desc",
+    "ice-genre": "test",
+    "ice-url": "http://example.invalid/",
+    "ice-bitrate": "128",
+    "ice-audio-info": "ice-samplerate=44100;ice-bitrate=128;ice-channels=2",
+}
+"""What the recorded source said of itself (capture A01)."""
+
 PATIENCE_SECONDS = 5.0
 """What a real socket is given before the test fails."""
 

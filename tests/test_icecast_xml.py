@@ -166,14 +166,24 @@ def test_what_is_no_icecast_xml(text: str, words: str, tmp_path: Path, capsys: p
         convert(tmp_path / "none")
 
 
-def test_debians_own_file_loses_nothing_but_its_passwords(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = Path("/etc/icecast2/icecast.xml")
-    if not file.exists():
-        pytest.skip("Debian's icecast2 is not here")
-    found = convert(file)
+@pytest.mark.needs("icecast2")
+def test_debians_own_file_loses_nothing_but_its_passwords(tmp_path: Path) -> None:
+    found = convert(Path("/etc/icecast2/icecast.xml"))
     assert all("everybody knows" in note or "queue-size" in note for note in found.notes), found.notes
     (tmp_path / "castd.toml").write_text(found.text())
     load(tmp_path / "castd.toml", {"HOME": str(tmp_path)})
+
+
+def test_several_masters_of_a_relay_and_a_note_over_several_lines(tmp_path: Path) -> None:
+    """As icecast-kh has it. A note must not become a line of the configuration."""
+    masters = "".join(f"<master><ip>{name}.example.org</ip><port>80{n}0</port></master>" for n, name in enumerate("ab"))
+    found = imported(
+        tmp_path,
+        f"<icecast><relay><local-mount>/near</local-mount><mount>/far</mount>{masters}</relay>"
+        "<strange>x\n[auth]\nadmin_user = 'mallory'</strange></icecast>",
+    )
+    assert found.relays[0].urls == ("http://a.example.org:8000/far", "http://b.example.org:8010/far")
+    assert found.auth.admin_user == "admin"
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,8 @@ function pollDelay() {
   return player.wanted ? POLL_HIDDEN_PLAYING_MS : POLL_HIDDEN_MS;
 }
 
+const SOUNDING = new Set(["live", "fallback"]);
+
 function show({ server, listeners, mounts: list }) {
   const before = mounts.get(player.mount)?.state;
   mounts = new Map(list.map((mount) => [mount.mount, mount]));
@@ -70,7 +72,7 @@ function show({ server, listeners, mounts: list }) {
   setText($("server"), facts.filter(Boolean).join(" · "));
 
   current = mounts.get(player.mount) ?? current;
-  if (before !== "live" && mounts.get(player.mount)?.state === "live") player.hurry();
+  if (!SOUNDING.has(before) && SOUNDING.has(mounts.get(player.mount)?.state)) player.hurry();
   showPlayer();
 }
 

@@ -3,7 +3,11 @@
 
 import { count, formatOf, nameOf, siteOf, streamUrl, titleOf } from "./text.js";
 
-const STATES = { live: "on air", waiting: "The source was lost; the stream is kept for a while" };
+const STATES = {
+  live: "on air",
+  fallback: "Something else stands in until the source is back",
+  waiting: "The source was lost; the stream is kept for a while",
+};
 
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -16,17 +16,6 @@ MAX_BYTES = 64 << 20
 
 Entry = TypeVar("Entry")
 
-State = tuple[int, int, int]
-
-
-def file_state(path: str) -> State | None:
-    """What tells that a file changed; None if there is none."""
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
 
 def read_entries(path: str, parse: Callable[[str], Entry]) -> list[tuple[str, Entry]]:
     """The entries of a file: as written, and parsed.

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from castd.access.address import network
-from castd.access.ban_files import agent_glob, file_state, read_entries
+from castd.access.ban_files import agent_glob, read_entries
 from castd.access.networks import GlobTable, NetworkTable, address_or_none, networks
 from castd.errors import ClientError, ConfigError
 from castd.log import warn_rarely
+from castd.watched_file import file_state
 
 if TYPE_CHECKING:
-    from castd.access.ban_files import State
     from castd.config import Config
+    from castd.watched_file import State
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.errors import ClientError
-from castd.http.connection import SERVER
-from castd.http.post import NoAnswer, Target, default_context, post
+from castd.http.post import NoAnswer, post_form
 from castd.http.routes import Grant
-from castd.wire.form import escaped
+from castd.wire.form import form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -165,28 +164,24 @@ class UrlAuths:
             ClientError: 503.
         """
         why = f"it did not answer within {service.timeout_seconds:g} s"
-        with trio.move_on_after(service.timeout_seconds):
+        with trio.move_on_after(service.timeout_seconds):  # for a place, too
             try:
                 async with self._places:
                     return await self._post(service, url, fields, login)
             except NoAnswer as error:
                 why = str(error)
-        if service.when_unreachable == "allow":
-            log.warning("%s let in %s unasked: %s", service.name, fields.get("ip", ""), why)
+        allowed = service.when_unreachable == "allow"
+        log.warning("%s %s %s by %s: %s", service.name, "lets in" if allowed else "turns away", fields["ip"],
+                    fields["action"], why)  # fmt: skip
+        if allowed:
             return None
-        log.warning("%s was asked by %s: %s", service.name, fields["action"], why)
         raise ClientError(503, "who may do this is decided by a service that does not answer", RETRY_AFTER)
 
     async def _post(self, service: UrlAuth, url: str, fields: Mapping[str, str], login: tuple[str, str]) -> Answer:
         user, password = (service.user, service.password) if service.user else login
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
-        headers = {
-            "Authorization": f"Basic {credentials}",
-            "User-Agent": SERVER,
-            "Accept": "*/*",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        return await post(Target.of(url), headers, form(fields), default_context())
+        headers = {"Authorization": f"Basic {credentials}"}
+        return await post_form(url, form(fields), service.timeout_seconds, headers)
 
     def _tell(self, word: _Word) -> None:
         try:
@@ -213,16 +208,14 @@ class UrlAuths:
         why = ""
         for wait in TRIES_SECONDS:
             await trio.sleep(wait)
-            why = f"it did not answer within {word.service.timeout_seconds:g} s"
-            with trio.move_on_after(word.service.timeout_seconds):
-                try:
-                    answer = await self._post(word.service, word.url, word.fields, word.login)
-                except NoAnswer as error:
-                    why = str(error)
-                else:
-                    if answer.status < 500:
-                        return
-                    why = f"it answered {answer.status}"
+            try:
+                answer = await self._post(word.service, word.url, word.fields, word.login)
+            except NoAnswer as error:
+                why = str(error)
+            else:
+                if answer.status < 500:
+                    return
+                why = f"it answered {answer.status}"
             if self._telling > AT_ONCE:
                 break  # others wait
         log.warning("%s was not told of %s: %s", word.service.name, word.fields["action"], why)
@@ -233,15 +226,6 @@ class UrlAuths:
             async with self._told:
                 while self._telling:
                     await self._told.wait()
-
-
-def form(fields: Mapping[str, str]) -> bytes:
-    """Fields as Icecast writes them: everything but letters and digits escaped, in lower case; the action, and the dash
-    that stands for nothing, as they are."""
-    pairs = (
-        f"{name}={value if name == 'action' or value == '-' else escaped(value)}" for name, value in fields.items()
-    )
-    return "&".join(pairs).encode()
 
 
 def _require_yes(service: UrlAuth, answer: Answer) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
-import os
 import secrets
-from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,11 +13,9 @@ import trio
 
 from castd.access.hashes import hashed, is_entry, matches
 from castd.errors import ClientError
+from castd.watched_file import WatchedFile
 
 log = logging.getLogger(__name__)
-
-RECHECK_SECONDS = 1.0
-"""How often it is looked whether a file has changed."""
 
 REMEMBERED_SECONDS = 600.0
 """For so long a password that was right is right without a look at its hash: players that come back are let in at
@@ -34,20 +31,11 @@ that whoever tries passwords takes no more than one core, and nobody waits for l
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class _File:
-    """One file, as it was when last looked at."""
-
-    version: tuple[int, int, int] | None = None
-    checked: float = float("-inf")
-    entries: dict[str, str] = field(default_factory=dict)
-
-
 class Users:
     """Verifies names and passwords of any number of files."""
 
     def __init__(self) -> None:
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, WatchedFile[dict[str, str]]] = {}
         self._one_at_a_time = trio.CapacityLimiter(1)
         self._waiting = 0
         self._key = secrets.token_bytes(32)
@@ -84,30 +72,10 @@ class Users:
         return matches(password, self._decoy if entry is None else entry) and entry is not None
 
     async def _entries(self, path: str) -> dict[str, str]:
-        file = self._files.setdefault(path, _File())
-        now = trio.current_time()
-        if now - file.checked >= RECHECK_SECONDS:
-            file.checked = now
-            await trio.to_thread.run_sync(_refresh, path, file)
-        return file.entries
-
-
-def _refresh(path: str, file: _File) -> None:
-    """Read a file if it has changed; without it nobody is let in."""
-    try:
-        facts = os.stat(path)
-        version = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
-        if version == file.version:
-            return
-        file.version = version
-        if facts.st_size > MAX_FILE_BYTES:
-            raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
-        file.entries = read_users(path)
-    except (OSError, ValueError) as error:
-        if file.entries or file.version is None:
-            log.error("%s: nobody can sign in with it: %s", path, error)
-        file.entries = {}
-        file.version = file.version or (0, 0, 0)
+        if path not in self._files:
+            complain = partial(log.error, "%s: nobody can sign in with it: %s", path)
+            self._files[path] = WatchedFile(path, read_users, {}, complain)
+        return await self._files[path].content()
 
 
 def read_users(path: str) -> dict[str, str]:
@@ -115,8 +83,10 @@ def read_users(path: str) -> dict[str, str]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not UTF-8.
+        ValueError: it is not UTF-8, or too large.
     """
+    if (size := Path(path).stat().st_size) > MAX_FILE_BYTES:
+        raise ValueError(f"it has {size} bytes, and may have {MAX_FILE_BYTES}")
     entries: dict[str, str] = {}
     for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
         if not line.strip() or line.startswith("#"):

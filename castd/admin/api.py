@@ -53,7 +53,9 @@ class Api:
 
     async def mount(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/mounts/{name}: also a hidden one, for those who know its name."""
-        return json_response(self._mount(self._find(call.mount), exchange.request), headers=(ANY_ORIGIN,))
+        return json_response(
+            self._mount(find_mount(self._registry, call.mount), exchange.request), headers=(ANY_ORIGIN,)
+        )
 
     async def stats(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/admin/stats: everything countable, hidden mounts too."""
@@ -105,7 +107,7 @@ class Api:
 
     async def set_title(self, exchange: Exchange, call: Call) -> Response:
         """POST /api/v1/admin/mounts/{name}/title: {"text": ...} or {"artist": ..., "title": ...}, "album", "url"."""
-        mount = self._find(call.mount)
+        mount = find_mount(self._registry, call.mount)
         fields = read_fields(await exchange.read_small_body(), TITLE_FIELDS)
         text = fields["text"] or " - ".join(fields[name] for name in ("artist", "title") if fields[name])
         title = mount.set_title(
@@ -130,15 +132,9 @@ class Api:
         found.end(Goodbye.KICKED, call.user)
         return json_response({"id": found.id, "kicked": True})
 
-    def _find(self, name: str) -> Mount:
-        mount = self._registry.get(name)
-        if mount is None or mount.description is None:
-            raise ClientError(404, "no such mount")
-        return mount
-
     def _sorted(self, name: str = "") -> list[Mount]:
         if name:
-            return [self._find(name)]
+            return [find_mount(self._registry, name)]
         return sorted(self._registry.mounts.values(), key=lambda mount: mount.name)
 
     def _public_mounts(self, request: Request) -> list[dict[str, Any]]:
@@ -200,6 +196,18 @@ def _title(title: Title) -> dict[str, Any]:
         "url": title.url,
         "since": rfc3339(title.wall),
     }
+
+
+def find_mount(registry: Registry, name: str) -> Mount:
+    """A mount that has, or had, a source.
+
+    Raises:
+        ClientError: 404.
+    """
+    mount = registry.get(name)
+    if mount is None or mount.description is None:
+        raise ClientError(404, "no such mount")
+    return mount
 
 
 def read_fields(body: bytes, known: Sequence[str]) -> dict[str, str]:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from castd.admin.api import read_fields
+from castd.admin.api import find_mount, read_fields
 from castd.delivery.moves import Misfit, move_listeners
 from castd.errors import ClientError
 from castd.http.messages import Response, json_response
+from castd.ingest.fallback import Circle
 
 if TYPE_CHECKING:
     from castd.delivery.pump import Pump
     from castd.http.connection import Exchange
     from castd.http.routes import Call
     from castd.ingest.fallback import Fallbacks
-    from castd.mount.mount import Mount
     from castd.mount.registry import Registry
-
-log = logging.getLogger(__name__)
 
 
 class MountDesk:
@@ -35,8 +32,8 @@ class MountDesk:
         Raises:
             ClientError: 404: one of them is not there; 409: players could not go on with it; 400.
         """
-        here = self._mount(call.mount)
-        to = self._mount(read_fields(await exchange.read_small_body(), ("to",))["to"])
+        here = find_mount(self._registry, call.mount)
+        to = find_mount(self._registry, read_fields(await exchange.read_small_body(), ("to",))["to"])
         if to is here:
             raise ClientError(400, "they are there already")
         try:
@@ -51,19 +48,12 @@ class MountDesk:
         Raises:
             ClientError: 404; 409: that one leads back to this one; 400.
         """
-        mount = self._mount(call.mount)
+        mount = find_mount(self._registry, call.mount)
         fallback = read_fields(await exchange.read_small_body(), ("fallback",))["fallback"]
         if fallback and not fallback.startswith("/"):
             raise ClientError(400, "fallback must be the name of a mount, or empty")
-        if self._fallbacks.leads_to(fallback, mount.name):
-            raise ClientError(409, f"{fallback} leads back to {mount.name}")
-        mount.chosen_fallback = fallback
-        self._fallbacks.settle_all()
-        log.warning("%s: its fallback is %s, by %s", mount.name, fallback or "none", call.user)
+        try:
+            self._fallbacks.choose(mount, fallback, call.user)
+        except Circle as error:
+            raise ClientError(409, str(error)) from None
         return json_response({"mount": mount.name, "fallback": fallback})
-
-    def _mount(self, name: str) -> Mount:
-        mount = self._registry.get(name)
-        if mount is None:
-            raise ClientError(404, "no such mount")
-        return mount

@@ -6,7 +6,6 @@ each.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -16,6 +15,7 @@ from castd.admin.links import public_url
 from castd.delivery.moves import Misfit, move_listeners
 from castd.errors import ClientError
 from castd.http.messages import NO_CACHE, Response, quote_mount
+from castd.ingest.fallback import Circle
 from castd.stats.snapshot import mount_facts
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from castd.ingest.fallback import Fallbacks
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
-
-log = logging.getLogger(__name__)
 
 
 class MountCommands:
@@ -79,11 +77,10 @@ class MountCommands:
         mount, fallback = named_mount(self._registry, call), required(exchange.request, "fallback")
         if fallback and not fallback.startswith("/"):
             raise ClientError(400, "fallback is no mount")
-        if self._fallbacks.leads_to(fallback, mount.name):
-            return answer(f"{fallback} leads back to {mount.name}", success=False)
-        mount.chosen_fallback = fallback
-        self._fallbacks.settle_all()
-        log.warning("%s: its fallback is %s, by %s", mount.name, fallback or "none", call.user)
+        try:
+            self._fallbacks.choose(mount, fallback, call.user)
+        except Circle as error:
+            return answer(str(error), success=False)
         return answer("Fallback configured")
 
     async def updatemetadata(self, exchange: Exchange, call: Call) -> Response:

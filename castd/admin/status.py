@@ -78,21 +78,26 @@ class IcecastStatus:
         self._followers_ever += 1
         try:
             await exchange.send_raw(b"HTTP/1.0 200 OK\r\n\r\n")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_when_hung_up, exchange.stream, nursery.cancel_scope)
-                told: dict[tuple[str, str], str] = {}
-                while True:
-                    now = self._events(exchange.request)
-                    lines = [f"EVENT {mount} {name} {value}" for (mount, name), value in now.items()
-                             if told.get((mount, name)) != value]  # fmt: skip
-                    gone = {mount for mount, _ in told} - {mount for mount, _ in now}
-                    lines += [f"EVENT {mount} null null" for mount in sorted(gone)]
-                    if lines:
-                        await exchange.send_raw("".join(f"{line}\n" for line in lines).encode())
-                    told = now
-                    await trio.sleep(FOLLOW_SECONDS)
+            await self._tell(exchange)
+        except* (trio.BrokenResourceError, trio.TooSlowError):
+            pass  # it hung up, or takes nothing
         finally:
             self._followers -= 1
+
+    async def _tell(self, exchange: Exchange) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_when_hung_up, exchange.stream, nursery.cancel_scope)
+            told: dict[tuple[str, str], str] = {}
+            while True:
+                now = self._events(exchange.request)
+                lines = [f"EVENT {mount} {name} {value}" for (mount, name), value in now.items()
+                             if told.get((mount, name)) != value]  # fmt: skip
+                gone = {mount for mount, _ in told} - {mount for mount, _ in now}
+                lines += [f"EVENT {mount} null null" for mount in sorted(gone)]
+                if lines:
+                    await exchange.send_raw("".join(f"{line}\n" for line in lines).encode())
+                told = now
+                await trio.sleep(FOLLOW_SECONDS)
 
     def _events(self, request: Request) -> dict[tuple[str, str], str]:
         """All values as text, by mount, "global" for the server's, and name."""

@@ -565,6 +565,13 @@ class Config:
     delivery: Delivery = Delivery()
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
+    @property
+    def own_url(self) -> str:
+        """What links to this server begin with where no request tells how clients reach it; no slash at the end."""
+        first, hostname = self.listen[0], self.server.hostname
+        scheme, usual = ("https", 443) if first.tls == "on" else ("http", 80)
+        return f"{scheme}://{hostname}" if first.port == usual else f"{scheme}://{hostname}:{first.port}"
+
     def mount(self, name: str) -> MountSettings:
         """The settings of one mount: its own over [mounts.default] over [delivery], [limits] and [auth].
 

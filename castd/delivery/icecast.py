@@ -124,14 +124,16 @@ class Icecast:
             return None
         if _is_probe(request):
             return _answer_probe(mount, request)
+        self._room.make_way(mount, call.user)
         found = self._room.find(mount)
         if isinstance(found, Response):
             return found
+        if found is not mount:
+            self._room.make_way(found, call.user)
         refuse_unlisted(request.address, found.settings.allow_listeners, "listen to this mount")
         intro = await self._intros.of(found)
         if found.closed:
             raise ClientError(404, "the source has just left for good")
-        self._room.make_way(mount, call.user)
         self._hand_over(exchange, found, intro, call.grant)
         return None
 
@@ -182,10 +184,8 @@ class Icecast:
     def _hand_over(self, exchange: Exchange, mount: Mount, intro: bytes, grant: Grant) -> None:
         request = exchange.request
         metaint = self._metaint(request, mount)
-        entry = mount.join_point()
-        position = entry.position if entry else mount.ring.head
-        head = mount.timeline.head_at(position) if not intro else None
-        pending = self._head(mount, request, metaint) + (head.data if head else b"")
+        position, headers = mount.entrance(mount.join_point())
+        pending = self._head(mount, request, metaint) + (b"" if intro else headers)
         exchange.answered = True
         listener = Listener(
             mount,
@@ -271,10 +271,8 @@ def _is_probe(request: Request) -> bool:
 
 
 def _answer_probe(mount: Mount, request: Request) -> Response:
-    entry = mount.timeline.join(0)
-    position = entry.position if entry else mount.ring.head
-    head = mount.timeline.head_at(position)
-    start = (head.data[:2] if head else b"") or mount.ring.read(position, min(position + 2, mount.ring.head))
+    position, headers = mount.entrance(mount.timeline.join(0))
+    start = headers[:2] or mount.ring.read(position, min(position + 2, mount.ring.head))
     return Response(
         206,
         start.ljust(2, b"\0"),

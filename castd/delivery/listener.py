@@ -221,10 +221,7 @@ class Listener:
 
     def _begin(self) -> None:
         """After the intro: where a newcomer would begin now."""
-        entry = self.mount.join_point()
-        self.position = entry.position if entry else self.mount.ring.head
-        head = self.mount.timeline.head_at(self.position)
-        self.pending = head.data if head else b""
+        self.position, self.pending = self.mount.entrance(self.mount.join_point())
 
     def _pieces(self, head: int) -> list[_Piece]:
         """What stands between here and `head`, in order; no more than the intro while there is some."""
@@ -286,11 +283,9 @@ class Listener:
         """
         here = self.mount
         missing = here.lag_seconds(self.position) + now - here.appended
-        entry = to.timeline.join(min(missing, to.settings.burst_seconds))
-        position = entry.position if entry else to.ring.head
-        head = to.timeline.head_at(position)
-        if head is not None and not self.intro:
-            self.pending = bytes(self.pending) + head.data
+        position, headers = to.entrance(to.timeline.join(min(missing, to.settings.burst_seconds)))
+        if headers and not self.intro:
+            self.pending = bytes(self.pending) + headers
         self.note_lag()
         if self.on_move is not None:
             self.on_move(self, to)

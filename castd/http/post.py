@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
+from castd.http.connection import SERVER
+
 HEAD_BYTES = 16_384
 """Of an answer's head, at most."""
 
@@ -99,6 +101,27 @@ async def post(target: Target, headers: Mapping[str, str], body: bytes, context:
         raise NoAnswer(_innermost(error)) from None
     finally:
         await trio.aclose_forcefully(stream)
+
+
+async def post_form(url: str, form: str, seconds: float, headers: Mapping[str, str] | None = None) -> Answer:
+    """Send a form, as Icecast does; this machine decides which certificates are trusted.
+
+    Args:
+        seconds: for all of it.
+        headers: more of them.
+
+    Raises:
+        NoAnswer: there was none, or not in time.
+    """
+    fields = {
+        **(headers or {}),
+        "User-Agent": SERVER,
+        "Accept": "*/*",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    with trio.move_on_after(seconds):
+        return await post(Target.of(url), fields, form.encode(), default_context())
+    raise NoAnswer(f"it did not answer within {seconds:g} s")
 
 
 async def _connect(target: Target, context: ssl.SSLContext) -> trio.abc.Stream:

@@ -51,7 +51,8 @@ class Grant:
 
     def keep(self) -> Callable[[], None] | None:
         """Have it outlast the request: whoever keeps it calls what this returns, if anything, in the end."""
-        self.kept = True
+        if self.on_end is not None:  # else it may be everybody's
+            self.kept = True
         return self.on_end
 
     def close(self) -> None:

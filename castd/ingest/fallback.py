@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class Circle(Exception):
+    """A mount cannot stand in for itself, over however many others."""
+
+
 class StandIn(Protocol):
     """A fallback at work.
 
@@ -74,6 +78,22 @@ class Fallbacks:
         """Look at every mount anew."""
         for name in {*self._named(), *self._registry.mounts}:
             self._settle(name)
+
+    def choose(self, mount: Mount, fallback: str, by: str) -> None:
+        """Have another mount stand in for one, until that closes.
+
+        Args:
+            fallback: its name; "" for none.
+            by: who wants it so, for the log.
+
+        Raises:
+            Circle: it leads back to the mount; the message says so.
+        """
+        if self._leads_to(fallback, mount.name):
+            raise Circle(f"{fallback} leads back to {mount.name}")
+        mount.chosen_fallback = fallback
+        self.settle_all()
+        log.warning("%s: its fallback is %s, by %s", mount.name, fallback or "none", by)
 
     def _named(self) -> list[str]:
         return [name for name in self._current.config.mounts if name != "default"]
@@ -132,7 +152,7 @@ class Fallbacks:
         if name not in self._current.config.mounts and not (mount is not None and mount.listeners):
             return None
         other = self._registry.get(self._fallback(name))
-        if other is not None and _flows(other, working) and not self.leads_to(other.name, name):
+        if other is not None and _flows(other, working) and not self._leads_to(other.name, name):
             misfit = "" if mount is None or mount.shape.fits(other.shape) else f"it is {other.shape}"
             self._complain(name, other.name, misfit, mount)
             if not misfit:
@@ -141,7 +161,7 @@ class Fallbacks:
             return None
         return self._current.config.mount(name).fallback_file or None
 
-    def leads_to(self, start: str, name: str) -> bool:
+    def _leads_to(self, start: str, name: str) -> bool:
         """`start` is the mount `name`, or the fallback of `start` is, or that one's, and so on."""
         seen: set[str] = set()
         while start and start not in seen:

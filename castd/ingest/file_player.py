@@ -47,12 +47,15 @@ class FilePlayer:
 
     async def run(self) -> None:
         """Play until stopped."""
+        complaint = ""
         with self._scope:
             while True:
                 try:
                     await self._play()
                 except (OSError, Unplayable) as error:
-                    log.warning("%s: %s cannot stand in: %s", self._mount.name, self.name, error)
+                    if str(error) != complaint:
+                        complaint = str(error)
+                        log.warning("%s: %s cannot stand in: %s", self._mount.name, self.name, complaint)
                 except Exception:  # a bug; it may cost this file, and nobody else
                     log.exception("%s: %s cannot stand in", self._mount.name, self.name)
                 await trio.sleep(RETRY_SECONDS)

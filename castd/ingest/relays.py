@@ -52,7 +52,7 @@ RETRY_SECONDS = (1.0, 60.0)
 """Between two tries: the shortest, then twice as long each time, up to the longest."""
 
 SETTLED_SECONDS = 30.0
-"""A stream that lasted for so long is no failure when it ends: the next try comes at once."""
+"""A stream that lasted for so long is no failure when it ends: the wait is the shortest again."""
 
 LIST_BYTES = 1024 * 1024
 """Of a master's list, at most."""
@@ -76,6 +76,7 @@ class Relays:
         self._of_master: tuple[Relay, ...] = ()
         self._nursery: trio.Nursery | None = None
         self._master_changed = trio.Event()
+        registry.on_feed.append(self._fed)
         self.server_id = token_hex(8)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -101,14 +102,22 @@ class Relays:
         Returns:
             Whether there is something to hear at the mount now.
         """
-        pulled = next((each for relay, each in self._pulled.items() if relay.mount == name and relay.on_demand), None)
+        pulled = self._on_demand(name)
         if pulled is None:
             return False
         pulled.wanted.set()
         with trio.move_on_after(SUMMON_SECONDS):
-            await pulled.begun.wait()
+            await pulled.settled.wait()
         mount = self._registry.get(name)
         return mount is not None and mount.begun
+
+    def _on_demand(self, name: str) -> _Pulled | None:
+        return next((each for relay, each in self._pulled.items() if relay.mount == name and relay.on_demand), None)
+
+    def _fed(self, mount: Mount) -> None:
+        """See castd.mount.mount.Mount.on_feed: those who wait for a mount can have it."""
+        if mount.begun and (pulled := self._on_demand(mount.name)):
+            pulled.settled.set()
 
     def trail(self, mount: Mount) -> tuple[str, ...]:
         """What a mount's stream came through, this server last."""
@@ -141,8 +150,11 @@ class Relays:
                     await self._try_all(pulled)
                 except Exception:  # a bug; it may cost this relay, and nobody else
                     log.exception("%s: its relay failed", pulled.relay.mount)
-                if pulled.relay.on_demand:
-                    pulled.wanted, pulled.begun = trio.Event(), trio.Event()
+                idle = pulled.idle
+                pulled.settle()
+                if idle:
+                    wait = shortest
+                    continue  # the next who wants it need not wait: nothing was wrong
                 if trio.current_time() - began >= SETTLED_SECONDS:
                     wait = shortest
                 await trio.sleep(wait * random.uniform(0.8, 1.2))
@@ -206,8 +218,7 @@ class Relays:
             self._registry.totals.relays += 1
             async with trio.open_nursery() as nursery:
                 if relay.on_demand:
-                    nursery.start_soon(self._end_when_idle, mount, source)
-                    nursery.start_soon(_watch, mount, pulled)
+                    nursery.start_soon(self._end_when_idle, mount, source, pulled)
                 with mount.claim(source):
                     since = arrival(mount, mount.ring.head)
                     log.info("%s: relayed from %s, %s", mount.name, _shown(upstream.url), description.content_type)
@@ -225,12 +236,13 @@ class Relays:
                         self._records.departed(mount, source, since, None)
                 nursery.cancel_scope.cancel()
 
-    async def _end_when_idle(self, mount: Mount, source: Source) -> None:
+    async def _end_when_idle(self, mount: Mount, source: Source, pulled: _Pulled) -> None:
         idle = 0.0
         while idle < IDLE_SECONDS:
             await trio.sleep(1.0)
             idle = 0.0 if mount.listeners or mount.taps else idle + 1.0
         log.info("%s: nobody listens any more", mount.name)
+        pulled.idle = True
         source.end(Goodbye.FINISHED)
 
     async def _follow_master(self) -> None:
@@ -295,24 +307,22 @@ class _Pulled:
 
     Attributes:
         wanted: somebody wants to listen, where it is on demand.
-        begun: there is something to hear.
+        settled: there is something to hear, or there was nothing to be had.
+        idle: it was ended since nobody listened any more.
         complaints: what was said of each address last, so that it is said once.
     """
 
     relay: Relay
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     wanted: trio.Event = field(default_factory=trio.Event)
-    begun: trio.Event = field(default_factory=trio.Event)
+    settled: trio.Event = field(default_factory=trio.Event)
+    idle: bool = False
     complaints: dict[str, str] = field(default_factory=dict)
 
-
-async def _watch(mount: Mount, pulled: _Pulled) -> None:
-    """Tell those who wait when the mount has begun."""
-    begun = pulled.begun
-    while not begun.is_set():
-        await trio.sleep(0.02)
-        if mount.begun:
-            begun.set()
+    def settle(self) -> None:
+        """A try is over: tell those who wait for it, and wait for the next who wants it."""
+        self.settled.set()
+        self.wanted, self.settled, self.idle = trio.Event(), trio.Event(), False
 
 
 def _shown(url: str) -> str:

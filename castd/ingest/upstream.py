@@ -16,7 +16,7 @@ import trio
 
 from castd.http.connection import READ_BYTES, SERVER
 from castd.http.post import Target
-from castd.wire.reply_head import HeadTooLong, NotAReply, ReplyHead, find_reply_head
+from castd.wire.reply_head import NotAReply, ReplyHead, find_reply_head
 
 REDIRECTS = 5
 """Followed one after the other, at most."""
@@ -110,7 +110,7 @@ async def _ask(
     except (OSError, trio.BrokenResourceError) as error:
         await trio.aclose_forcefully(stream)
         raise Unavailable(f"broke the connection off: {error.__cause__ or error}") from None
-    except (HeadTooLong, NotAReply) as error:
+    except NotAReply as error:
         await trio.aclose_forcefully(stream)
         raise Unavailable(str(error)) from None
     except BaseException:

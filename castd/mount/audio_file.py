@@ -20,7 +20,7 @@ READ_BYTES = 8 * 1024
 """Of the file at a time: half a second of 128 kbit/s."""
 
 
-class Unplayable(Exception):
+class Unplayable(ValueError):
     """The file cannot stand in; the message completes "it ..."."""
 
 
@@ -105,11 +105,11 @@ class FileLoop:
             verdict = sniffer.feed(data)
         verdict = verdict or sniffer.finish()
         if verdict is None or isinstance(verdict.framer, Opaque):
-            raise Unplayable("it is neither MP3, AAC (ADTS) nor Ogg")
+            raise Unplayable("it is neither MP3, AAC (ADTS), Ogg nor WebM")
         shape = recognised_shape(verdict)
         self.framer: type[Framer] = type(verdict.framer)
         heads = [run.head for run in verdict.runs if run.head is not None]
-        while shape.format == "ogg" and not heads and (data := self._file.read(READ_BYTES)):
+        while shape.has_heads and not heads and (data := self._file.read(READ_BYTES)):
             heads = [run.head for run in verdict.framer.feed(data) if run.head is not None]
         return (shape.with_head(heads[0]) if heads else shape), verdict.content_type
 

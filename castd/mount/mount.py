@@ -290,6 +290,13 @@ class Mount:
             burst = max(burst, min(block + burst / 2, settings.lag_seconds / 2))
         return timeline.join(burst)
 
+    def entrance(self, entry: EntryMark | None) -> tuple[int, bytes]:
+        """The position of an entry, and the headers a decoder must be given before it; where there is no entry, those
+        of the head of the ring."""
+        position = entry.position if entry else self.ring.head
+        head = self.timeline.head_at(position)
+        return position, head.data if head else b""
+
     def append(self, source: Source, run: Run) -> None:
         """Put whole frames at the head of the ring; never waits.
 
@@ -442,10 +449,13 @@ class Mount:
 
     def join(self, listener: Listener) -> None:
         """Count `listener` in."""
+        self._count_in(listener)
+        self.observer.listener_connected(self, listener)
+
+    def _count_in(self, listener: Listener) -> None:
         self.listeners[listener.id] = listener
         self.visits += 1
         self.listener_peak = max(self.listener_peak, len(self.listeners))
-        self.observer.listener_connected(self, listener)
 
     def leave(self, listener: Listener) -> None:
         """Count `listener` out. Twice does no harm."""
@@ -458,9 +468,7 @@ class Mount:
         del self.listeners[listener.id]
         self._bytes_sent_to_departed += _bytes_sent_here(listener)
         listener.bytes_elsewhere = listener.bytes_sent
-        to.listeners[listener.id] = listener
-        to.visits += 1
-        to.listener_peak = max(to.listener_peak, len(to.listeners))
+        to._count_in(listener)
         self.observer.listener_moved(self, to, listener)
 
     def close(self, reason: Goodbye) -> None:

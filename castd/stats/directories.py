@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.http.connection import SERVER
 from castd.http.messages import quote_mount
-from castd.http.post import Answer, NoAnswer, Target, default_context, post
+from castd.http.post import Answer, NoAnswer, Target, post_form
 from castd.stats.snapshot import SUBTYPES, mount_facts
-from castd.wire.form import escaped
+from castd.wire.form import escaped, form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,24 +129,16 @@ class Directories:
     ) -> Answer | None:
         """The answer, if it is yes."""
         ending = "" if action == "remove" else "\r\n"  # as Icecast's
-        pairs = [f"{key}={value if key == 'sid' else escaped(value)}" for key, value in fields.items() if key]
-        body = "&".join([f"action={action}", *pairs, *filter(None, [escaped(fields.get("", ""))])]) + ending
-        headers = {
-            "User-Agent": SERVER,
-            "Accept": "*/*",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        why = f"it did not answer within {directory.timeout_seconds:g} s"
-        with trio.move_on_after(directory.timeout_seconds):
-            try:
-                answer = await post(Target.of(directory.url), headers, body.encode(), default_context())
-            except NoAnswer as error:
-                why = str(error)
-            else:
-                if answer.headers.get("ypresponse", "").strip() == "1":
-                    listing.complaint = ""
-                    return answer
-                why = answer.headers.get("ypmessage", "")[:200] or f"it answered {answer.status}"
+        try:
+            body = form({"action": action, **fields}) + ending
+            answer = await post_form(directory.url, body, directory.timeout_seconds)
+        except NoAnswer as error:
+            why = str(error)
+        else:
+            if answer.headers.get("ypresponse", "").strip() == "1":
+                listing.complaint = ""
+                return answer
+            why = answer.headers.get("ypmessage", "")[:200] or f"it answered {answer.status}"
         if why != listing.complaint:
             listing.complaint = why
             log.warning("%s: %s at %s failed: %s", name, action, Target.of(directory.url), why)
@@ -161,7 +152,7 @@ class Directories:
             "cpswd": "",
             "desc": facts.description,
             "url": facts.url,
-            "listenurl": f"{self._address}{quote_mount(mount.name)}",
+            "listenurl": f"{self._current.config.own_url}{quote_mount(mount.name)}",
             "type": facts.content_type,
             "stype": SUBTYPES.get(facts.codec, ""),
             "b": facts.declared_bitrate or str(facts.bitrate // 1000 or ""),
@@ -177,14 +168,6 @@ class Directories:
             "max_listeners": str(mount.settings.max_listeners or self._current.config.limits.max_listeners),
             "stype": SUBTYPES.get(facts.codec, ""),
         }
-
-    @property
-    def _address(self) -> str:
-        config = self._current.config
-        listen = config.listen[0]
-        scheme = "https" if listen.tls == "on" else "http"
-        usual = {"http": 80, "https": 443}[scheme]
-        return f"{scheme}://{config.server.hostname}" + ("" if listen.port == usual else f":{listen.port}")
 
 
 def _session(text: str) -> str:

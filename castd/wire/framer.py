@@ -113,6 +113,28 @@ class Framer(Protocol):
         ...
 
 
+class Headed:
+    """What a framer knows of streams that begin with headers.
+
+    Attributes:
+        head: the headers in force; None before there are any.
+    """
+
+    head: Head | None = None
+
+    @property
+    def codec(self) -> str:
+        return self.head.codec if self.head else "unknown"
+
+    @property
+    def sample_rate(self) -> int:
+        return self.head.sample_rate if self.head else 0
+
+    @property
+    def channels(self) -> int:
+        return self.head.channels if self.head else 0
+
+
 class Opaque:
     """A framer for types castd does not understand: bytes pass as they come, an entry at every run, no media time."""
 

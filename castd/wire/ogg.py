@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from castd.wire.framer import ENTRY_SECONDS, RUN_BYTES, Entry, Run
+from castd.wire.framer import ENTRY_SECONDS, RUN_BYTES, Entry, Headed, Run
 from castd.wire.ogg_codecs import Codec, Theora
 from castd.wire.ogg_headers import Link
 from castd.wire.ogg_pages import NO_PACKET_ENDS, Page, PageCutter
@@ -158,11 +158,10 @@ class _Runs:
         return done
 
 
-class OggFramer:
+class OggFramer(Headed):
     """Cuts an Ogg stream into runs of whole pages; a Framer.
 
     Attributes:
-        head: the headers in force; None before there are any.
         pages: passed so far.
         links: begun so far.
         heads: of those, how many had complete headers. In the others pages pass, but no entry is marked.
@@ -171,7 +170,6 @@ class OggFramer:
     tag_bytes = 0
 
     def __init__(self) -> None:
-        self.head: Head | None = None
         self.pages = self.links = self.heads = 0
         self._cutter = PageCutter()
         self._link = Link()
@@ -189,18 +187,6 @@ class OggFramer:
     def jumps(self) -> int:
         """Granule positions that could not be the time that went by."""
         return self._clock.jumps
-
-    @property
-    def codec(self) -> str:
-        return self.head.codec if self.head else "unknown"
-
-    @property
-    def sample_rate(self) -> int:
-        return self.head.sample_rate if self.head else 0
-
-    @property
-    def channels(self) -> int:
-        return self.head.channels if self.head else 0
 
     def feed(self, data: bytes) -> list[Run]:
         for page in self._cutter.feed(data):

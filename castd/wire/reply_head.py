@@ -13,12 +13,8 @@ _STATUS = re.compile(rb"(?:HTTP/\d\.\d|ICY) (\d{3})(?: ([^\r\n]*))?")
 _BLANK = re.compile(rb"\r?\n\r?\n")
 
 
-class HeadTooLong(Exception):
-    """The other server's fault; the message completes "it ..."."""
-
-
 class NotAReply(Exception):
-    """Likewise."""
+    """The other server's fault; the message completes "it ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +34,14 @@ def find_reply_head(received: bytes) -> tuple[ReplyHead, bytes] | None:
     """The head, and what of the body came with it; None while it is not whole.
 
     Raises:
-        NotAReply: it is something else.
-        HeadTooLong: it is longer than MAX_HEAD_BYTES.
+        NotAReply: it is something else, or longer than MAX_HEAD_BYTES.
     """
-    if not (b"HTTP/".startswith(received[:5]) or received[:5] == b"HTTP/" or b"ICY ".startswith(received[:4])):
+    if not (b"HTTP/".startswith(received[:5]) or b"ICY ".startswith(received[:4])):
         raise NotAReply("does not speak HTTP")
     end = _BLANK.search(received)
     if end is None:
         if len(received) > MAX_HEAD_BYTES:
-            raise HeadTooLong(f"answered with a head of more than {MAX_HEAD_BYTES} bytes")
+            raise NotAReply(f"answered with a head of more than {MAX_HEAD_BYTES} bytes")
         return None
     first, *lines = received[: end.start()].splitlines()
     status = _STATUS.fullmatch(first)

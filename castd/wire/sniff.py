@@ -32,16 +32,16 @@ class Format(NamedTuple):
     framer: Callable[[], Framer]
     types: tuple[str, ...]
     """Content types that mean it; the first is what listeners are told if the source declared something else."""
+    mark: bytes = b""
+    """How every stream of it begins, and no other."""
 
 
 FORMATS = (
-    Format("ogg", OggFramer, content_types.OGG),
+    Format("ogg", OggFramer, content_types.OGG, b"OggS"),
     Format("mpeg", MpegAudioFramer, content_types.MPEG),
     Format("aac", AdtsFramer, content_types.AAC),
-    Format("webm", WebmFramer, content_types.WEBM),
+    Format("webm", WebmFramer, content_types.WEBM, MARK),
 )
-
-_OGG, _WEBM = FORMATS[0], FORMATS[3]
 
 _OTHERS = (b"fLaC", b"RIFF")
 """Starts of native FLAC and WAV streams: recognised so far as to know that none of the above will fit."""
@@ -81,12 +81,9 @@ class Sniffer:
             FramingError: see Framer.feed.
         """
         self._seen += data
-        if len(self._seen) >= 4 and self._seen.startswith(b"OggS"):
-            return self._as(_OGG)
-        if self._seen.startswith(MARK):
-            return self._as(_WEBM)
-        if self._expected is _WEBM and len(self._seen) >= len(MARK):
-            self._expected = self._trial = None  # it cannot begin otherwise
+        for each in FORMATS:
+            if each.mark and self._seen.startswith(each.mark):
+                return self._as(each)
         if self._trial is not None and self._expected is not None:
             runs = self._trial.feed(data)
             if runs:
@@ -101,7 +98,7 @@ class Sniffer:
 
     def _decide(self) -> Recognised:
         for each in FORMATS:
-            if each not in (self._expected, _WEBM) and (found := self._as(each)).runs:
+            if each is not self._expected and (found := self._as(each)).runs:
                 return found
         if self._expected is not None and self._trial is not None:
             return Recognised(self._expected.name, self._declared, self._trial, [])

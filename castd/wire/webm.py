@@ -2,7 +2,7 @@
 
 A live stream is one Segment of any number of Clusters, each with a time that those of its blocks count from. What
 precedes the first Cluster is what a decoder must have. It can begin with a Cluster whose first picture needs no other,
-so a Cluster is ended, and one of the same time begun, before each such picture, or each second where there are none.
+so a Cluster is ended, and one of the same time begun, before each such picture, or each half second without any.
 Sizes of segments and clusters are made unknown: nobody hears all of a segment, and a source may break off in a cluster.
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from castd.errors import FramingError
 from castd.wire.ebml import UNKNOWN, Element, children, number, read_element, real
-from castd.wire.framer import RUN_BYTES, Entry, Head, Run
+from castd.wire.framer import RUN_BYTES, Entry, Head, Headed, Run
 
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 INFO, TRACKS, TIMESTAMP_SCALE = 0x1549A966, 0x1654AE6B, 0x2AD7B1
 TRACK, TRACK_NUMBER, TRACK_TYPE, CODEC_ID, AUDIO = 0xAE, 0xD7, 0x83, 0x86, 0xE1
 SAMPLING_FREQUENCY, CHANNELS = 0xB5, 0x9F
 TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, REFERENCE = 0xE7, 0xA3, 0xA0, 0xA1, 0xFB
+
+SEGMENT_START, CLUSTER_START = (mark.to_bytes(4) + b"\x01" + b"\xff" * 7 for mark in (SEGMENT, CLUSTER))
+"""Of unknown size (RFC 8794 §6.2)."""
 
 VIDEO, SOUND = 1, 2
 """Track types."""
@@ -27,7 +30,7 @@ HEAD_BYTES = 1024 * 1024
 ELEMENT_BYTES = 4 * 1024 * 1024
 """Of one block: a picture of a stream of 30 Mbit/s."""
 
-MARK = b"\x1a\x45\xdf\xa3"
+MARK = EBML.to_bytes(4)
 
 HOLE_SECONDS = 60.0
 """Time that may pass from one block to the next; anything else is a jump, and no time."""
@@ -41,17 +44,12 @@ KEYFRAME = 0x80
 CODECS = {"A_VORBIS": "vorbis", "A_OPUS": "opus", "A_AAC": "aac", "A_FLAC": "flac", "A_MPEG/L3": "mp3"}
 
 
-class WebmFramer:
-    """Cuts a WebM or Matroska stream into runs of whole elements; a Framer.
-
-    Attributes:
-        head: the headers in force; None before there are any.
-    """
+class WebmFramer(Headed):
+    """Cuts a WebM or Matroska stream into runs of whole elements; a Framer."""
 
     tag_bytes = 0
 
     def __init__(self) -> None:
-        self.head: Head | None = None
         self.skipped_bytes = 0
         self._data = bytearray()
         self._headers = bytearray()
@@ -60,7 +58,7 @@ class WebmFramer:
         self._scale = 1e-3  # seconds of a tick
         self._video: int | None = None  # number of the track
         self._sound = ("unknown", 0, 0)  # codec, sample rate and channels
-        self._opening = b""  # of the cluster: its mark and time
+        self._opening = b""  # of the cluster: what decoders must have of it before a block
         self._opened = True  # that was passed on
         self._last_entry = -ENTRY_EVERY_SECONDS
         self._cluster_time = 0.0
@@ -70,14 +68,6 @@ class WebmFramer:
         self._run = bytearray()
         self._run_start = 0.0
         self._entries: list[Entry] = []
-
-    @property
-    def codec(self) -> str:
-        return self.head.codec if self.head else "unknown"
-
-    @property
-    def sample_rate(self) -> int:
-        return self.head.sample_rate if self.head else 0
 
     def feed(self, data: bytes) -> list[Run]:
         self._data += data
@@ -102,12 +92,14 @@ class WebmFramer:
         size = element.start - at
         if element.id == EBML:
             self._begin_headers()
+        elif self.head is None and not self._in_headers:
+            return self._resynchronise(at)  # nobody could decode it
         if element.id == SEGMENT:
-            # its size is of no use to whoever begins in the middle: unknown, as live streams have it
-            self._headers += data[at : at + 4] + b"\x01" + b"\xff" * 7
+            if self._in_headers:
+                self._add_header(SEGMENT_START)
             return size
         if element.id == CLUSTER:
-            self._begin_cluster(bytes(data[at : at + 4]) + b"\x01" + b"\xff" * 7)
+            self._begin_cluster()
             return size
         if element.size == UNKNOWN or element.size > ELEMENT_BYTES:
             raise FramingError(f"an element of WebM of more than {ELEMENT_BYTES} bytes")
@@ -124,7 +116,7 @@ class WebmFramer:
 
     def _resynchronise(self, at: int) -> int:
         """Go on at the next cluster, or the next stream."""
-        found = [place for mark in (MARK, b"\x1f\x43\xb6\x75") if (place := self._data.find(mark, at + 1)) > 0]
+        found = [place for mark in (MARK, CLUSTER_START[:4]) if (place := self._data.find(mark, at + 1)) > 0]
         skipped = (min(found) if found else max(at, len(self._data) - 3)) - at
         self.skipped_bytes += skipped
         self._in_cluster = False
@@ -136,10 +128,13 @@ class WebmFramer:
         self._in_headers, self._in_cluster = True, False
         self._video, self._sound, self._scale = None, ("unknown", 0, 0), 1e-3
 
-    def _take_header(self, element: Element, whole: bytes) -> None:
-        self._headers += whole
+    def _add_header(self, data: bytes) -> None:
+        self._headers += data
         if len(self._headers) > HEAD_BYTES:
             raise FramingError(f"headers of WebM of more than {HEAD_BYTES} bytes")
+
+    def _take_header(self, element: Element, whole: bytes) -> None:
+        self._add_header(whole)
         if element.id == INFO:
             for identifier, value in children(whole[len(whole) - element.size :]):
                 if identifier == TIMESTAMP_SCALE and number(value):
@@ -164,22 +159,20 @@ class WebmFramer:
                 channels = min(number(sound.get(CHANNELS, b"\x01")), 255)
         self._sound = (codec, sample_rate, channels)
 
-    def _begin_cluster(self, opening: bytes) -> None:
+    def _begin_cluster(self) -> None:
         if self._in_headers:
             self.head = Head(bytes(self._headers), *self._sound, b"")
             self._in_headers = False
             self._done.append(Run(self.head.data, self._end, self._end, (), self.head))
             self._zero = None
-        if self.head is None:
-            return  # nobody could decode it
         self._in_cluster = True
-        self._opening, self._opened = opening, False
+        self._opening, self._opened = CLUSTER_START, False
 
     def _take_element(self, element: Element, whole: bytes) -> None:
         data = whole[len(whole) - element.size :]
         if element.id == TIMESTAMP:
             self._cluster_time = number(data) * self._scale
-            self._opening += whole
+            self._opening = CLUSTER_START + whole
             return
         block = data if element.id == SIMPLE_BLOCK else b""
         if element.id == BLOCK_GROUP:

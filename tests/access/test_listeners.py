@@ -15,12 +15,12 @@ import trio
 
 from castd.access.hashes import hashed, hashed_digest, matches
 from castd.access.links import signed
-from castd.access.url_auth import UrlAuths, form
+from castd.access.url_auth import UrlAuths
 from castd.access.users import QUEUE, Users, read_users
 from castd.cli import main
-from castd.config import Config, Current, UrlAuth
+from castd.config import Config, Current, Dj, UrlAuth
 from castd.errors import ClientError
-from castd.wire.form import escaped
+from castd.wire.form import escaped, form
 from tests.stats.hooks.fakes import Service, free_port, listening, status
 from tests.support import ADMIN, Ear, Serving, basic, configured, head, serving, until
 
@@ -143,6 +143,32 @@ async def test_the_oldest_of_a_users_listeners_gives_way(tmp_path: Path) -> None
         await ears[0].rest()
         visit = castd.server.records.recent[0]
         assert (visit.user, visit.reason, visit.ended_by) == ("anna", "limit", "anna")
+
+
+async def test_a_users_own_old_listener_does_not_make_a_mount_full(tmp_path: Path) -> None:
+    file = users_file(tmp_path, f"anna:{hashed('a')}", f"ben:{hashed('b')}")
+    async with serving(config(users_file=file, max_sessions_per_user=1, max_listeners=1)) as castd:
+        await on_air(castd)
+        for _ in range(2):
+            await castd.ear("/live", {"Authorization": basic("anna", "a")})
+        assert await answer(castd, login=basic("ben", "b")) == 503
+
+
+async def test_the_first_who_come_at_once_wait_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(path: str) -> dict[str, str]:
+        time.sleep(0.1)
+        return read_users(path)
+
+    monkeypatch.setattr("castd.access.users.read_users", slowly)
+    users, file, right = Users(), users_file(tmp_path, f"anna:{hashed('a')}"), list[bool]()
+
+    async def sign_in() -> None:
+        right.append(await users.verify(file, "anna", "a"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(sign_in)
+    assert right == [True] * 5
 
 
 def test_a_users_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -368,6 +394,21 @@ async def test_a_service_decides_who_may_send() -> None:
         assert len(service.received) == asked, "the admin needs nobody's leave"
 
 
+async def test_of_several_encoders_at_a_mount_the_first_comes_and_the_last_goes() -> None:
+    dj = Dj(user="ben", password="bens", priority=5)
+    async with listening() as service:
+        both = replace(hooked(service, actions="mount_add mount_remove"), djs=(dj,))
+        async with serving(both) as castd:
+            first = await castd.encoder("/live")
+            second = await castd.encoder("/live", user=("ben", "bens"))
+            await first.close()
+            await until(lambda: len(castd.mount("/live").sources) == 1)
+            assert [each.first.split()[1] for each in service.received] == ["/mount_add"]
+            await second.close()
+            await until(lambda: len(service.received) == 2)
+            assert service.received[1].first.split()[1] == "/mount_remove"
+
+
 def test_the_form_is_icecasts() -> None:
-    assert form({"agent": "UA/1 x", "é": "ü"}) == "agent=UA%2f1%20x&é=%c3%bc".encode()
-    assert parse_qs(form({"pass": "a&b=c+d%"}).decode()) == {"pass": ["a&b=c+d%"]}
+    assert form({"agent": "UA/1 x", "é": "ü"}) == "agent=UA%2f1%20x&é=%c3%bc"
+    assert parse_qs(form({"pass": "a&b=c+d%"})) == {"pass": ["a&b=c+d%"]}

@@ -354,3 +354,17 @@ async def test_moves_and_fallbacks_by_api() -> None:
             "moved": 1,
         }
         assert [len(castd.mount(name).listeners) for name in ("/live", "/two")] == [0, 1]
+
+
+async def test_who_follows_the_stats_and_resets_leaves_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as castd, await castd.encoder("/live"):
+        for _ in range(5):
+            client = await castd.connect()
+            await client.send(head("STATS", "/", user=ADMIN))
+            await client.until(b"EVENT /live user_agent probe/1\n")
+            client.reset()
+        reply = await castd.ask(head("GET", "/admin/stats", user=ADMIN))
+        while "<stats>0</stats>" not in reply.text:
+            await trio.sleep(0.02)
+            reply = await castd.ask(head("GET", "/admin/stats", user=ADMIN))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

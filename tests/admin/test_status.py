@@ -20,18 +20,9 @@ from trio.testing import MockClock
 from castd import __version__
 from castd.wire import icy
 from castd.wire.text import one_line
-from tests.support import ADMIN, SOURCE, Bench, Castd, Serving, bench, configured, head, serving, until
+from tests.support import ADMIN, PROBE, SOURCE, Bench, Castd, Serving, bench, configured, head, serving, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-PROBE = {
-    "ice-name": "Probe Name",
-    "ice-description": "Probe Desc",
-    "ice-genre": "test",
-    "ice-url": "http://example.invalid/",
-    "ice-bitrate": "128",
-    "ice-audio-info": "ice-samplerate=44100;ice-bitrate=128;ice-channels=2",
-}
 
 SERVER = {
     "admin": "icemaster@localhost",

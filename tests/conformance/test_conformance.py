@@ -15,20 +15,11 @@ from tests.conformance.wanted import EVERYWHERE, WANTED
 from tests.e2e.peers.icecast import Icecast
 from tests.e2e.program import until
 from tests.e2e.server import Castd, Server, status
+from tests.support import PROBE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.needs("icecast2")]
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-FIELDS = {
-    "ice-name": "Probe Name",
-    "ice-description": "Probe Desc",
-    "ice-genre": "test",
-    "ice-url": "http://example.invalid/",
-    "ice-public": "0",
-    "ice-bitrate": "128",
-    "ice-audio-info": "ice-samplerate=44100;ice-bitrate=128;ice-channels=2",
-}
 
 TRIES = 8
 
@@ -72,7 +63,9 @@ async def feed(server: Server, mount: str, task_status: trio.TaskStatus[None] = 
     """Send a fixture over and over, as fast as it plays."""
     content_type, name = ON_AIR[mount]
     data = (FIXTURES / name).read_bytes()
-    request = ask("", mount, SOURCE, "SOURCE", {"Content-Type": content_type, **FIELDS}, version="HTTP/1.0").request
+    request = ask(
+        "", mount, SOURCE, "SOURCE", {"Content-Type": content_type, **PROBE, "ice-public": "0"}, version="HTTP/1.0"
+    ).request
     async with await connect(server) as stream:
         await stream.send_all(request)
         await stream.receive_some()

@@ -17,7 +17,7 @@ import trio
 from castd.config import Auth, Certificate, Config, Delivery, Listen, Master, Relay
 from castd.ingest import relays as relays_module
 from castd.wire.icy import block
-from castd.wire.reply_head import HeadTooLong, NotAReply, find_reply_head
+from castd.wire.reply_head import NotAReply, find_reply_head
 from tests.support import ADMIN, FRAME_BYTES, SOURCE, Encoder, Serving, configured, frames, head, serving, until
 from tests.test_tls import make_certificate
 
@@ -251,6 +251,29 @@ async def test_a_slave_has_what_its_master_has() -> None:
             await until(lambda: castd.server.registry.sources == 0)
 
 
+async def test_on_demand_there_is_no_waiting_for_what_was_only_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays_module, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(relays_module, "RETRY_SECONDS", (60.0, 60.0))
+    async with serving() as master, await master.encoder("/live") as encoder:
+        await encoder.push(40)
+        await until(lambda: begun(master, "/live"))
+        lazy = replace(slave(url(master), on_demand=True), delivery=Delivery(linger_seconds=0.0))
+        async with serving(lazy) as castd:
+            for _ in range(3):
+                async with await castd.ear("/copy") as ear:
+                    assert (await ear.exactly(FRAME_BYTES)) == frames(0, 1)
+                await until(lambda: "/copy" not in castd.server.registry.mounts)
+
+
+async def test_on_demand_who_waits_is_told_at_once_that_there_is_nothing() -> None:
+    async with (
+        upstream(script(b"HTTP/1.0 404 Not Here\r\n\r\n", stay=False)) as gone,
+        serving(slave(gone.url, on_demand=True)) as castd,
+    ):
+        with trio.fail_after(2):
+            assert (await castd.ask(head("GET", "/copy"))).status == 404
+
+
 def test_heads() -> None:
     assert find_reply_head(b"HTTP/1.1 200") is None
     assert find_reply_head(b"IC") is None
@@ -260,7 +283,7 @@ def test_heads() -> None:
     for bad in (b"SSH", b"HTTP/x.y 200 OK\r\n\r\n", b"ICY abc\r\n\r\n"):
         with pytest.raises(NotAReply):
             find_reply_head(bad)
-    with pytest.raises(HeadTooLong):
+    with pytest.raises(NotAReply):
         find_reply_head(b"HTTP/1.0 200 OK\r\n" + b"a" * 20_000)
 
 

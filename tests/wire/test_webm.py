@@ -117,6 +117,27 @@ def test_headers_without_end(data: bytes) -> None:
         framed(data)
 
 
+def test_nothing_in_a_cluster_is_gathered_without_end() -> None:
+    """Times without a block, and segments where none can be, once for each megabyte."""
+    data = (FIXTURES / "opus.webm").read_bytes()
+    framer = WebmFramer()
+    framer.feed(data)
+    for _ in range(4):
+        framer.feed(b"\xe7\x81\x00" * 300_000)
+        framer.feed(b"\x18\x53\x80\x67\x80" * 200_000)
+    held = [value for value in vars(framer).values() if isinstance(value, bytes | bytearray)]
+    assert sum(map(len, held)) < 10_000
+
+
+@given(st.binary(max_size=4000))
+def test_noise_before_the_headers_is_skipped(noise: bytes) -> None:
+    noise = noise.replace(MARK[:1], b"")
+    data = (FIXTURES / "opus.webm").read_bytes()
+    framer, runs = framed(noise + data)
+    assert framer.skipped_bytes == len(noise)
+    assert [run.data for run in runs] == [run.data for run in framed(data)[1]]
+
+
 @given(st.binary(max_size=400))
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_anything_at_all(data: bytes) -> None:

@@ -24,20 +24,26 @@ from castd.access.authorise import Gate
 from castd.access.bans import Bans
 from castd.access.url_auth import UrlAuths
 from castd.admin.accounts import Accounts
-from castd.admin.api import Api
-from castd.admin.bans import BanDesk, LimitDesk
 from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
-from castd.admin.hooks import HookStates
 from castd.admin.icecast_answers import as_page
-from castd.admin.mount_desk import MountDesk
 from castd.admin.mounts import MountCommands
-from castd.admin.pages import Pages
 from castd.admin.playlists import Playlists
-from castd.admin.sessions import Sessions
-from castd.admin.settings import Settings
+from castd.admin.reload import ReloadCommand
 from castd.admin.shoutcast import ShoutcastStatus
 from castd.admin.status import IcecastStatus
+from castd.api.art import Art
+from castd.api.bans import BanDesk, LimitDesk
+from castd.api.events import EventStreams
+from castd.api.hooks import HookStates
+from castd.api.log_lines import LogLines
+from castd.api.mount_desk import MountDesk
+from castd.api.openapi import Document
+from castd.api.operators import Operators
+from castd.api.public import Public
+from castd.api.settings import Settings
+from castd.api.sign_in import SignInDesk
+from castd.api.visits import Visits
 from castd.config import Current
 from castd.control import ControlSocket
 from castd.delivery.icecast import Icecast as Listeners
@@ -53,16 +59,19 @@ from castd.ingest.intake import Intake
 from castd.ingest.recorder import Recorders
 from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
+from castd.log_tail import LogTail
 from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
 from castd.mount.party import Goodbye, next_id
 from castd.mount.registry import Registry
+from castd.pages.pages import Pages
 from castd.reload import Reloader
 from castd.stats.announcer import Announcer
 from castd.stats.directories import Directories
 from castd.stats.events import Events
 from castd.stats.hooks import Hooks
 from castd.stats.records import Records, log_file
+from castd.stats.samples import Samples
 from castd.systemd import Notifier
 from castd.tls import Certificates
 
@@ -71,6 +80,7 @@ if TYPE_CHECKING:
 
     from castd.access.secrets import Secrets
     from castd.config import Config
+    from castd.delivery.listener import Listener
     from castd.http.routes import Handler
 
 log = logging.getLogger(__name__)
@@ -97,8 +107,10 @@ class Server:
         self.recorders = Recorders(self.registry)
         self.relays = Relays(current, self.registry, self.records)
         self.directories = Directories(current, self.registry)
+        self.samples = Samples(self.registry)
+        self.log_tail = LogTail()
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
-        self.poller = Poller()
+        self.poller: Poller[Listener] = Poller()
         self.pump = Pump(current, self.poller)
         self.certificates = Certificates(config.certificates)
         self.url_auths = UrlAuths(current, next_id, trio.current_time)
@@ -107,6 +119,7 @@ class Server:
         self.admission = Admission(
             current, self.bans, lambda what, most: self.registry.observer.limit_reached(what, most)
         )
+        self.event_streams = EventStreams(current, self.registry, self.events, self.admission.audience)
         self.reloader = Reloader(current, read or (lambda: config), self.manager)
         self.router = Router(self._routes())
         self.front = FrontDoor(
@@ -124,7 +137,7 @@ class Server:
 
     def _routes(self) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
-        pages, api, settings = Pages(), Api(self.current, self.registry), Settings(self.reloader)
+        settings = Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
         mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
         desk = MountDesk(self.registry, self.pump, self.fallbacks)
@@ -145,7 +158,13 @@ class Server:
         bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
         intake = Intake(self.current, self.registry, self.records)
         sources, shoutcast = Sources(self.current, intake), Shoutcast(self.current, self.registry, intake)
-        sessions = Sessions(self.records)
+        visits = Visits(self.records)
+        public = Public(self.current, self.registry, listeners.hearing)
+        operators = Operators(self.current, self.registry, self.samples, lambda: len(self.event_streams.followers))
+        events, art = self.event_streams, Art(self.current, self.registry)
+        signing_in, log_lines = SignInDesk(self.gate.sign_ins), LogLines(self.log_tail)
+        pages = Pages(self.current, self.registry)
+        document = Document(lambda: self.router.routes, self.current)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
             Route(("OPTIONS",), "{any*}", Need.NOTHING, listeners.preflight),
@@ -163,24 +182,54 @@ class Server:
             Route(read, "/played", Need.NOTHING, shoutcast_status.played),
             Route(read, "/played.html", Need.NOTHING, shoutcast_status.played),
             Route(read, "/status-json.xsl", Need.NOTHING, status.json),
-            Route(read, "/api/v1/status", Need.NOTHING, api.status),
-            Route(read, "/api/v1/mounts", Need.NOTHING, api.mounts),
-            Route(read, "/api/v1/mounts/{name}", Need.NOTHING, api.mount),
-            Route(read, "/api/v1/admin/stats", Need.ADMIN, api.stats),
-            Route(read, "/api/v1/admin/sources", Need.ADMIN, api.sources),
-            Route(read, "/api/v1/admin/listeners", Need.ADMIN, api.listeners),
-            Route(read, "/api/v1/admin/bans", Need.ADMIN, bans.list),
-            Route(("POST",), "/api/v1/admin/bans", Need.ADMIN, bans.add, changes=True),
-            Route(("DELETE",), "/api/v1/admin/bans/{id}", Need.ADMIN, bans.remove, changes=True),
-            Route(read, "/api/v1/admin/limits", Need.ADMIN, limits.list),
-            Route(read, "/api/v1/admin/hooks", Need.ADMIN, HookStates(self.hooks).list),
-            Route(read, "/api/v1/admin/sessions", Need.ADMIN, sessions.list),
-            Route(("DELETE",), "/api/v1/admin/sources/{id}", Need.ADMIN, api.kick_source, changes=True),
-            Route(("DELETE",), "/api/v1/admin/listeners/{id}", Need.ADMIN, api.kick_listener, changes=True),
-            Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, api.set_title, changes=True),
-            Route(("POST",), "/api/v1/admin/mounts/{name}/move", Need.ADMIN, desk.move, changes=True),
-            Route(("POST",), "/api/v1/admin/mounts/{name}/fallback", Need.ADMIN, desk.set_fallback, changes=True),
-            Route(("POST",), "/api/v1/admin/reload", Need.ADMIN, settings.reload, changes=True),
+            Route(read, "/p/{name}", Need.NOTHING, pages.of_mount),
+            Route(read, "/admin/", Need.NOTHING, pages.admin),
+            Route(read, "/admin", Need.NOTHING, pages.to_admin),
+            Route(read, "/api/", Need.NOTHING, pages.api),
+            Route(read, "/api/v1/openapi.json", Need.NOTHING, document.show),
+            Route(read, "/api/v1/server", Need.NOTHING, public.server),
+            Route(read, "/api/v1/status", Need.NOTHING, public.status),
+            Route(read, "/api/v1/oembed", Need.NOTHING, public.oembed),
+            Route(read, "/api/v1/events", Need.NOTHING, events.everything),
+            Route(read, "/api/v1/mounts", Need.NOTHING, public.mounts),
+            Route(read, "/api/v1/mounts/{name}", Need.NOTHING, public.mount),
+            Route(read, "/api/v1/mounts/{name}/titles", Need.NOTHING, public.titles),
+            Route(read, "/api/v1/mounts/{name}/events", Need.NOTHING, events.of_mount),
+            Route(read, "/api/v1/mounts/{name}/hearing", Need.NOTHING, public.hearing),
+            Route(read, "/api/v1/mounts/{name}/art", Need.NOTHING, art.show),
+            Route(read, "/api/v1/mounts/{name}/qr", Need.NOTHING, public.qr),
+            *_for_operators("read", True, [
+                (read, "stats", operators.stats),
+                (read, "sources", operators.sources),
+                (read, "listeners", operators.listeners),
+            ]),
+            *_for_operators("read", False, [(read, "sessions", visits.list)]),
+            *_for_operators("kick", True, [
+                (("DELETE",), "sources/{id}", operators.kick_source),
+                (("DELETE",), "listeners/{id}", operators.kick_listener),
+            ]),
+            *_for_operators("move", True, [
+                (("POST",), "mounts/{name}/move", desk.move),
+                (("POST",), "mounts/{name}/fallback", desk.set_fallback),
+            ]),
+            *_for_operators("ban", False, [
+                (read, "bans", bans.list),
+                (("POST",), "bans", bans.add),
+                (("DELETE",), "bans/{id}", bans.remove),
+            ]),
+            *_for_operators("server", False, [
+                (read, "limits", limits.list),
+                (read, "hooks", HookStates(self.hooks).list),
+                (read, "log", log_lines.list),
+                (("POST",), "reload", settings.reload),
+            ]),
+            *_for_operators("", True, [
+                (("POST",), "session", signing_in.begin),
+                (read, "session", signing_in.show),
+                (("DELETE",), "session", signing_in.end),
+            ]),
+            Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, operators.set_title, right="title",
+                  changes=True),
             Route(read, "/admin/stats.xml", Need.ADMIN, status.xml),
             *_command("stats", read, Need.ADMIN, status.xml),
             *_command("listmounts", read, Need.ADMIN, mounts.listmounts),
@@ -193,13 +242,13 @@ class Server:
             *_command("killclient", act, Need.ADMIN, admin.killclient),
             *_command("moveclients", act, Need.ADMIN, mounts.moveclients),
             *_command("manageauth", act, Need.ADMIN, Accounts(self.registry).manage),
-            *_command("reloadconfig", act, Need.ADMIN, settings.reload_as_icecast),
+            *_command("reloadconfig", act, Need.ADMIN, ReloadCommand(self.reloader).reload),
             *_command("fallbacks", act, Need.ADMIN, mounts.fallbacks),
             Route(read, "/admin/buildm3u", Need.NOTHING, mounts.buildm3u),
             Route(act, "/admin.cgi", Need.STEER, shoutcast.control, changes=True, mount_of=shoutcast.mount,
                   password_of=shoutcast.password),
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
-            Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, api.unknown),
+            Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, operators.unknown),
             Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
             Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
@@ -226,10 +275,21 @@ class Server:
                 each.listener.socket.close()
             for mount in self.registry.mounts.values():
                 mount.close(Goodbye.DRAINED)
-            self.poller.close()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of what a server holds that does not run."""
+        self.event_streams.followers.close()
+        self.poller.close()
 
     async def _serve(self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
         stop = trio.Event()
+        with self.log_tail:
+            await self._run_services(listeners, ready, stop)
+
+    async def _run_services(
+        self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None], stop: trio.Event
+    ) -> None:
         async with trio.open_nursery() as services:
             await services.start(self.records.run)
             await services.start(self._watch_requests)
@@ -245,6 +305,8 @@ class Server:
             services.start_soon(self._tell_of_sources)
             services.start_soon(self.poller.run)
             services.start_soon(self.pump.run)
+            services.start_soon(self.samples.run)
+            services.start_soon(self.event_streams.run)
             services.start_soon(self._tidy)
             services.start_soon(self.manager.attend, self._status)
             await services.start(_watch_signals, stop, services.cancel_scope)
@@ -336,6 +398,17 @@ class Server:
         if host in ("::", "0.0.0.0"):
             host = self.config.server.hostname
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _for_operators(right: str, of_mounts: bool, rows: list[tuple[tuple[str, ...], str, Handler]]) -> list[Route]:
+    """Rows below /api/v1/admin/ that ask for one right, which tokens may have for some mounts only, or not."""
+    return [
+        Route(
+            methods, f"/api/v1/admin/{path}", Need.ADMIN, handler,
+            right=right, of_mounts=of_mounts, changes="GET" not in methods,
+        )
+        for methods, path, handler in rows
+    ]  # fmt: skip
 
 
 def _command(name: str, methods: tuple[str, ...], need: Need, handler: Handler) -> tuple[Route, Route]:

@@ -1,5 +1,4 @@
-"""The command line: castd run, check, import, reload, healthcheck, explain, link,
-password.
+"""The command line: castd run, check, import, reload, healthcheck, explain, link, password, token.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
 traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from castd import __version__, privileges
+from castd.access.scopes import EVERYTHING, OF_MOUNTS, SCOPES
 from castd.config import Config, load
 from castd.errors import ConfigError
 from castd.log import escape
@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _link(load(path, os.environ), arguments.mount, arguments.hours, arguments.user)
         elif arguments.command == "password":
             code = _password(arguments.user)
+        elif arguments.command == "token":
+            code = _token(load(path, os.environ), arguments)
         elif arguments.command == "reload":
             code = _reload(load(path, os.environ), trial=arguments.trial)
         elif arguments.command == "check":
@@ -151,6 +153,26 @@ def _parser() -> argparse.ArgumentParser:
     text = "ask for a password, and print the line for a users_file"
     password = commands.add_parser("password", parents=[common], help=text, description=f"{text.capitalize()}.")
     password.add_argument("user", help="the listener's name")
+    text = "make, list and withdraw bearer tokens for the API"
+    token = commands.add_parser("token", help=text, description=f"{text.capitalize()}.")
+    actions = token.add_subparsers(dest="action", metavar="ACTION", required=True)
+    text = "make a token, and print it, once"
+    create = actions.add_parser("create", parents=[common], help=text, description=f"{text.capitalize()}.")
+    create.add_argument("--name", default="", help="what it is for; the log calls its user so")
+    create.add_argument(
+        "--scope",
+        action="append",
+        required=True,
+        choices=(*SCOPES, EVERYTHING),
+        help="; ".join(f"{name}: {what}" for name, what in SCOPES.items()) + "; admin: everything; may be repeated",
+    )
+    create.add_argument("--mount", action="append", default=[], help="it is for this one only; may be repeated")
+    create.add_argument("--days", type=float, help="for which it is good; without it, until it is withdrawn")
+    text = "show which tokens there are"
+    actions.add_parser("list", parents=[common], help=text, description=f"{text.capitalize()}.")
+    text = "withdraw a token"
+    revoke = actions.add_parser("revoke", parents=[common], help=text, description=f"{text.capitalize()}.")
+    revoke.add_argument("id", help="as `castd token list` shows it")
     return parser
 
 
@@ -206,6 +228,57 @@ def _password(user: str) -> int:
         raise ConfigError("an empty password lets everybody in")
     print(f"{user}:{hashed(given)}")
     return OK
+
+
+def _token(config: Config, arguments: argparse.Namespace) -> int:
+    from castd.access import tokens
+
+    folder = Path(config.server.state_dir)
+    try:
+        if arguments.action == "create":
+            return _create_token(folder, arguments)
+        if arguments.action == "revoke":
+            gone = tokens.revoke(folder, arguments.id)
+            if gone is None:
+                print(f"castd: no token has the id {escape(arguments.id)}", file=sys.stderr)
+                return UNKNOWN
+            _say(f"{gone.id} ({gone.name}) is withdrawn\n")
+            return OK
+        for each in tokens.read_tokens(str(folder / tokens.FILE_NAME)):
+            until = "for ever" if each.expires is None else f"until {_moment(each.expires)}"
+            where = ",".join(each.mounts) or "every mount"
+            _say(escape(f"{each.id}  {each.name:<20} {','.join(each.scopes):<30} {where}  {until}") + "\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder / tokens.FILE_NAME}: {error}") from None
+    return OK
+
+
+def _create_token(folder: Path, arguments: argparse.Namespace) -> int:
+    from castd.access.tokens import create
+    from castd.config import mount_name
+
+    scopes = tuple(dict.fromkeys(arguments.scope))
+    try:
+        mounts = tuple(dict.fromkeys(mount_name(each) for each in arguments.mount))
+    except ValueError as error:
+        raise ConfigError(f"the name of a mount {error}") from None
+    if mounts and (beyond := [each for each in scopes if each not in OF_MOUNTS]):
+        raise ConfigError(f"{', '.join(beyond)} is about the whole server: leave out --mount, or the scope")
+    if arguments.days is not None and not 0 < arguments.days <= 36_500:
+        raise ConfigError("--days must be more than 0, and at most 36,500")
+    if not arguments.name.isprintable() or len(arguments.name) > 100:
+        raise ConfigError("--name must be at most 100 printable characters")
+    now = time.time()
+    expires = None if arguments.days is None else now + arguments.days * 86_400
+    text, made = create(folder, arguments.name or "token", scopes, mounts, now, expires)
+    until = "" if expires is None else f", good until {_moment(expires)}"
+    print(f"castd: token {made.id}, shown this once{until}:", file=sys.stderr)
+    _say(f"{text}\n")
+    return OK
+
+
+def _moment(wall: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(wall))
 
 
 def _run(path: Path | None) -> None:

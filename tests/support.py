@@ -322,7 +322,7 @@ async def bench(config: Config | None = None) -> AsyncIterator[Bench]:
     finally:
         for mount in server.registry.mounts.values():
             mount.close(Goodbye.DRAINED)
-        server.poller.close()
+        server.close()
 
 
 @dataclass

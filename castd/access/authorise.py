@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import trio
+
+from castd.access.crowd import Arrivals
 from castd.access.links import holder
+from castd.access.scopes import EVERYTHING
 from castd.access.secrets import resolve, verify
+from castd.access.sign_ins import SignIn, SignIns, refuse_without_token
+from castd.access.tokens import Tokens
 from castd.access.users import Users
 from castd.errors import ClientError
 from castd.http.routes import PUBLIC, Grant, Need
@@ -39,9 +46,15 @@ class Gate:
 
     Args:
         wall: seconds since 1970.
+
+    Attributes:
+        sign_ins: browsers that need no credentials for /api/ any more.
     """
 
     def __init__(self, current: Current, secrets: Secrets, url_auths: UrlAuths, wall: Callable[[], float]) -> None:
+        self.sign_ins = SignIns(wall)
+        self._tokens = Tokens(current.config.server.state_dir)
+        self._guesses = Arrivals()
         self._current = current
         self._secrets = secrets
         self._url_auths = url_auths
@@ -53,6 +66,8 @@ class Gate:
         secrets = resolve(config.auth, Path(config.server.state_dir)) if config.server.state_dir else self._secrets
 
         def commit() -> None:
+            if secrets != self._secrets:
+                self.sign_ins.end_all()
             self._secrets = secrets
             for name in sorted(secrets.generated):
                 log.warning("a new %s was made; it is in %s", name, Path(config.server.state_dir) / name)
@@ -67,11 +82,25 @@ class Gate:
             mount: the mount it is about, "" if it is about none.
 
         Raises:
-            ClientError: 401 with a challenge; 403 if a browser sends it from another site, or a link is no good;
-                503 if who may is decided elsewhere, and there is no answer.
+            ClientError: 401 with a challenge; 403 if a browser sends it from another site, a link is no good or a
+                token is not for this; 429: too many wrong passwords came from its address; 503 if who may is decided
+                elsewhere, and there is no answer.
         """
         if route.need is Need.NOTHING:
             return PUBLIC
+        most, given = self._current.config.limits.max_wrong_passwords_per_minute, _gives_credentials(request)
+        if given and (wait := self._guesses.wait(request.address, most, trio.current_time())):
+            seconds = math.ceil(wait)
+            raise ClientError(429, f"too many wrong passwords; wait {seconds} s", (("Retry-After", str(seconds)),))
+        try:
+            return await self._authorise(route, request, mount)
+        except ClientError as error:
+            if error.status == 401 and given:
+                self._guesses.admit(request.address, most, trio.current_time())
+            raise
+
+    async def _authorise(self, route: Route, request: Request, mount: str) -> Grant:
+        """See authorise."""
         if route.need is Need.LISTEN:
             return await self._listener(request, mount)
         if route.changes:
@@ -83,15 +112,45 @@ class Gate:
             return Grant(STREAM_KEY_USER)
         scheme, _, credentials = request.header("authorization").partition(" ")
         if not scheme:
-            raise ClientError(401, "You need to authenticate", CHALLENGE)
+            if (sign_in := self._signed_in(route, request)) is not None:
+                _refuse_beyond(sign_in.grant, route, mount)
+                return sign_in.grant
+            raise ClientError(401, "You need to authenticate", _challenge(request))
+        if scheme.lower() == "bearer":
+            return await self._bearer(route, request, credentials.strip(), mount)
         granted = ""
         if scheme.lower() == "basic":
             granted = await self._login(route.need, request, _decode_basic(credentials), mount)
-        elif scheme.lower() == "bearer" and verify(credentials.strip(), self._secrets.admin_token):
-            granted = "" if route.need is Need.SOURCE else self._current.config.auth.admin_user
         if not granted:
-            raise ClientError(401, "wrong user or password", CHALLENGE)
-        return Grant(granted)
+            raise ClientError(401, "wrong user or password", _challenge(request))
+        return Grant(granted, (EVERYTHING,))
+
+    def _signed_in(self, route: Route, request: Request) -> SignIn | None:
+        """The browser that sends this, where a cookie will do: Icecast's commands change things by GET, and would be
+        at the mercy of any link."""
+        if not route.path.startswith("/api/"):
+            return None
+        sign_in = self.sign_ins.find(request)
+        if sign_in is not None and route.changes:
+            refuse_without_token(sign_in, request)
+        return sign_in
+
+    async def _bearer(self, route: Route, request: Request, given: str, mount: str) -> Grant:
+        """The grant of a token.
+
+        Raises:
+            ClientError: 401; 403: it is for something else.
+        """
+        if verify(given, self._secrets.admin_token):
+            if route.need is not Need.SOURCE:
+                return Grant(self._current.config.auth.admin_user, (EVERYTHING,))
+        elif (found := await self._tokens.find(given)) is not None and route.need is not Need.SOURCE:
+            if found.expires is not None and found.expires <= self._wall():
+                raise ClientError(401, "this token has expired", _challenge(request))
+            grant = Grant(found.name, found.scopes, found.mounts or None, found.expires)
+            _refuse_beyond(grant, route, mount)
+            return grant
+        raise ClientError(401, "wrong token", _challenge(request))
 
     async def _listener(self, request: Request, mount: str) -> Grant:
         """See authorise."""
@@ -164,6 +223,26 @@ def _decode_basic(credentials: str) -> tuple[str, str]:
         return "", ""
     user, _, password = decoded.decode("utf-8", "surrogateescape").partition(":")
     return user, password
+
+
+def _refuse_beyond(grant: Grant, route: Route, mount: str) -> None:
+    """Raises ClientError: 403 where a grant is not for what a route asks, or for its mount."""
+    if EVERYTHING not in grant.scopes and route.right not in grant.scopes and route.right:
+        wanted = "only the admin may do this" if route.right == EVERYTHING else f"it lacks the scope {route.right}"
+        raise ClientError(403, f"this token is not for that: {wanted}")
+    if grant.mounts is None or (mount and grant.covers(mount)):
+        return
+    if mount or not route.of_mounts:
+        raise ClientError(403, f"this token is only for {', '.join(grant.mounts)}")
+
+
+def _gives_credentials(request: Request) -> bool:
+    return bool(request.header("authorization") or request.password or request.argument("pass"))
+
+
+def _challenge(request: Request) -> tuple[tuple[str, str], ...]:
+    """A browser's own window for a password would come up over our page, which has a form for that and says so."""
+    return () if "x-csrf-token" in request.headers else CHALLENGE
 
 
 def _refuse_cross_site(request: Request) -> None:

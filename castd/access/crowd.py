@@ -86,13 +86,20 @@ class Arrivals:
         if not most:
             return 0.0
         key, interval = share(address), MINUTE_SECONDS / most
+        wait = self.wait(address, most, now)
         good_at = max(now, self._good_at.pop(key, now))
-        wait = good_at - now + interval - MINUTE_SECONDS
         # back in at the end, so that the dict begins with who came longest ago
-        self._good_at[key] = good_at if wait > 1e-6 else good_at + interval
+        self._good_at[key] = good_at if wait else good_at + interval
         if len(self._good_at) > REMEMBERED:
             del self._good_at[next(iter(self._good_at))]
-        return max(0.0, wait) if wait > 1e-6 else 0.0
+        return wait
+
+    def wait(self, address: str, most: int, now: float) -> float:
+        """Seconds after which a new connection may be, as `admit` says; nothing is noted."""
+        if not most:
+            return 0.0
+        wait = max(now, self._good_at.get(share(address), now)) - now + MINUTE_SECONDS / most - MINUTE_SECONDS
+        return wait if wait > 1e-6 else 0.0
 
     def fullest(self, most: int, now: float) -> tuple[str, int]:
         """The address, or /64, that has used up most of what it may have, and how much of it; ("", 0) if nobody has."""

@@ -92,7 +92,7 @@ def resolve(auth: Auth, state_dir: Path) -> Secrets:
     generated = set()
     if missing:
         try:
-            with _locked(state_dir) as directory:
+            with locked(state_dir) as directory:
                 for name in missing:
                     found[name] = _read_kept(state_dir / name)
                     if not found[name]:
@@ -127,7 +127,7 @@ def _encode(text: str | bytes) -> bytes:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[int]:
+def locked(directory: Path) -> Iterator[int]:
     """Make a directory if need be and have it alone among the processes that do likewise; yields its descriptor."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

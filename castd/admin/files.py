@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.admin.links import public_url
 from castd.admin.web_root import OpenFile, open_below
 from castd.errors import ClientError
 from castd.http import conditions
 from castd.http.file_content import FileContent, disk
+from castd.http.links import public_url
 from castd.http.media_types import media_type, plays
 from castd.http.messages import ANY_ORIGIN, NO_CACHE, Response, quote_mount
 from castd.http.ranges import Part, requested_part

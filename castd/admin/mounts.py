@@ -11,9 +11,9 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from castd.admin.icecast_answers import answer, named_mount, required, xml_response
-from castd.admin.links import public_url
 from castd.delivery.moves import Misfit, move_listeners
 from castd.errors import ClientError
+from castd.http.links import public_url
 from castd.http.messages import NO_CACHE, Response, quote_mount
 from castd.ingest.fallback import Circle
 from castd.stats.snapshot import mount_facts

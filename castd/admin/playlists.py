@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from castd.admin.links import public_url
 from castd.errors import ClientError
+from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, NO_CACHE, Response, quote_mount
 from castd.stats.snapshot import mount_facts
 from castd.wire import playlist

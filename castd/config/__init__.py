@@ -4,6 +4,7 @@ from castd.config.current import Current
 from castd.config.loader import load
 from castd.config.model import (
     Alias,
+    Art,
     Auth,
     Bans,
     Certificate,
@@ -32,6 +33,7 @@ from castd.config.shipped import reference_config, share
 
 __all__ = [
     "Alias",
+    "Art",
     "Auth",
     "Bans",
     "Certificate",

@@ -210,6 +210,8 @@ class Limits:
         full_redirect: where listeners are sent who find no place, for mounts that set none; "" means a refusal.
         max_connections_per_address: at once from one client address; 0 means no limit.
         max_new_connections_per_minute: from one client address; 0 means no limit.
+        max_wrong_passwords_per_minute: from one client address, then none is looked at for a while; 0 means no limit.
+        max_event_streams: clients of the API's event streams at once.
         max_unread_heads: connections at once that wait for a request head, the first or a later one.
         header_bytes: of one request head.
         header_count: header fields of one request head.
@@ -227,6 +229,8 @@ class Limits:
     full_redirect: Annotated[str, REDIRECT] = ""
     max_connections_per_address: Annotated[int, between(0, 10_000_000)] = 0
     max_new_connections_per_minute: Annotated[int, between(0, 1_000_000)] = 0
+    max_wrong_passwords_per_minute: Annotated[int, between(0, 1_000_000)] = 30
+    max_event_streams: Annotated[int, between(0, 1_000_000)] = 5000
     max_unread_heads: Annotated[int, between(1, 10_000_000)] = 1000
     header_bytes: Annotated[int, between(1024, MIB, "bytes")] = 16_384
     header_count: Annotated[int, between(10, 10_000)] = 100
@@ -272,6 +276,21 @@ class Files:
 
     root: Annotated[str, PATH] = ""
     rate_limit_bytes: Annotated[int, between(0, 10_000_000_000, "bytes")] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Art:
+    """[art]: pictures to titles, where a title came with the address of one.
+
+    Attributes:
+        max_bytes: a picture may have.
+        timeout_seconds: for the whole picture to arrive.
+        private_networks: they may come from addresses that are not of the public internet.
+    """
+
+    max_bytes: Annotated[int, between(1024, 64 * MIB, "bytes")] = MIB
+    timeout_seconds: Annotated[float, between(0.1, 60, "seconds")] = 5.0
+    private_networks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -497,6 +516,7 @@ class MountSettings(Pace):
         link_key: makes and checks links that let a listener in until they expire; "" means there are none.
         link_key_file: where load() read it; "" if it did not.
         url_auth: name of the [[url_auth]] that is asked who may listen and send; "" means none is.
+        group: mounts of one group carry one programme in several qualities; "" means none.
         max_sessions_per_user: listeners at once with one user's name; 0 means any number.
     """
 
@@ -531,6 +551,7 @@ class MountSettings(Pace):
     link_key: Annotated[str, SECRET] = field(default="", repr=False)
     link_key_file: Annotated[str, PATH] = ""
     url_auth: Annotated[str, TEXT] = ""
+    group: Annotated[str, TEXT] = ""
     max_sessions_per_user: Annotated[int, between(0, 10_000_000)] = 0
 
 
@@ -555,6 +576,7 @@ class Config:
     limits: Limits = Limits()
     bans: Bans = Bans()
     files: Files = Files()
+    art: Art = Art()
     sessions: Sessions = Sessions()
     logs: Logs = Logs()
     hooks: tuple[Hook, ...] = ()

@@ -12,6 +12,7 @@ from typing import Any
 from castd.config.files import read_secret
 from castd.config.model import (
     Alias,
+    Art,
     Auth,
     Bans,
     Certificate,
@@ -46,6 +47,7 @@ PLAIN_SECTIONS: Mapping[str, type] = {
     "limits": Limits,
     "bans": Bans,
     "files": Files,
+    "art": Art,
     "sessions": Sessions,
     "logs": Logs,
     "delivery": Delivery,

@@ -7,6 +7,7 @@ The reply is HTTP/1.0, ended by closing, never chunked: that is what every playe
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -63,6 +64,9 @@ _NO_CACHE = (
 ICY_TYPES = (*content_types.MPEG, *content_types.AAC)
 """What players look for ICY blocks in."""
 
+PLAYER = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""What a page's player may call itself, so that it can ask what it hears; a new name for each request."""
+
 PROBE_LENGTH = 1_073_741_824
 """The length iOS is told at its two-byte probe (capture K06): it asks for all of a file of known length next."""
 
@@ -103,6 +107,7 @@ class Icecast:
         self._elsewhere = elsewhere
         self._summon = summon
         self._trail = trail
+        self._players: dict[str, tuple[Listener, float]] = {}
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
         """Answer a listener and hand it to the pump.
@@ -206,6 +211,10 @@ class Icecast:
         kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
         listener.on_gone += [self._leave, partial(self._say_goodbye, kept)]
         listener.on_move = self._move
+        if (player := request.argument("player")) and PLAYER.fullmatch(player):
+            entry = mount.join_point()
+            self._players[player] = listener, entry.time if entry else mount.timeline.end
+            listener.on_gone.append(lambda listener: self._forget_player(player, listener))
         if ended := grant.keep():
             listener.on_gone.append(lambda listener: ended())
         log.info("%s: listener %d from %s (%s) joined, %s",
@@ -216,6 +225,18 @@ class Icecast:
         except OSError:
             log.exception("%s: listener %d cannot be watched", mount.name, listener.id)
             listener.end(Goodbye.FAILED)
+
+    def hearing(self, player: str) -> tuple[Mount, int, float] | None:
+        """Where the stream of a player begins that said who it is (`?player=`): its mount, byte position and media
+        time; None if it does not listen, or was moved meanwhile, so that nobody knows what it hears."""
+        listener, time = self._players.get(player, (None, 0.0))
+        if listener is None or listener.bytes_elsewhere or listener.jumps:
+            return None
+        return listener.mount, listener.since.position, time
+
+    def _forget_player(self, player: str, listener: Listener) -> None:
+        if self._players.get(player, (None,))[0] is listener:
+            del self._players[player]
 
     def _note_move(self, listener: Listener, to: Mount) -> None:
         """It is a visit to one mount, and then one to the other."""

@@ -11,7 +11,7 @@ import errno
 import select
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
@@ -20,7 +20,20 @@ from castd.mount.party import Goodbye
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from castd.delivery.listener import Listener
+    from castd.delivery.listener import Connection
+
+
+class Watched(Protocol):
+    """What is watched: a listener, or whoever follows events."""
+
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def on_gone(self) -> list[Callable[..., None]]: ...
+    def end(self, reason: Goodbye, by: str = "") -> None: ...
+
+
+Who = TypeVar("Who", bound=Watched)
 
 BATCH = 512
 """Events taken from the kernel at once."""
@@ -31,8 +44,8 @@ NOISE_BYTES = 64 * 1024
 _WATCHED = select.EPOLLIN | select.EPOLLET
 
 
-class Poller:
-    """Watches listeners.
+class Poller(Generic[Who]):
+    """Watches connections on which nothing is said any more.
 
     Attributes:
         on_writable: called with a listener whose socket takes bytes again.
@@ -41,27 +54,27 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._listeners: dict[int, Listener] = {}
-        self.on_writable: Callable[[Listener], None] = lambda listener: None
+        self._listeners: dict[int, Who] = {}
+        self.on_writable: Callable[[Who], None] = lambda listener: None
         self.wakes = 0
         self._on_gone = self._remove  # one bound method for all listeners, for memory's sake
 
     def __len__(self) -> int:
         return len(self._listeners)
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: Who) -> None:
         """Watch a listener until it ends."""
         fd = listener.connection.fileno()
         self._listeners[fd] = listener
         self._epoll.register(fd, _WATCHED)
         listener.on_gone.append(self._on_gone)
 
-    def _remove(self, listener: Listener) -> None:
+    def _remove(self, listener: Who) -> None:
         fd = listener.connection.fileno()
         del self._listeners[fd]
         self._epoll.unregister(fd)
 
-    def watch_writable(self, listener: Listener) -> None:
+    def watch_writable(self, listener: Who) -> None:
         """Say once when its socket takes bytes again; at once if it does already."""
         self._epoll.modify(listener.connection.fileno(), _WATCHED | select.EPOLLOUT)
 
@@ -74,7 +87,7 @@ class Poller:
     def poll(self) -> None:
         """Take one batch of events and act on them."""
         self.wakes += 1
-        gone: list[tuple[Listener, Goodbye]] = []
+        gone: list[tuple[Who, Goodbye]] = []
         for fd, events in self._epoll.poll(0, BATCH):
             listener = self._listeners.get(fd)
             if listener is None:  # ended by an earlier event of this batch
@@ -91,7 +104,7 @@ class Poller:
         self._epoll.close()
 
 
-def _goodbye(listener: Listener, events: int) -> Goodbye | None:
+def _goodbye(listener: Watched, events: int) -> Goodbye | None:
     """Has the listener left, and how?"""
     if events & (select.EPOLLERR | select.EPOLLHUP):
         return _error(listener)
@@ -100,14 +113,14 @@ def _goodbye(listener: Listener, events: int) -> Goodbye | None:
     return None
 
 
-def _error(listener: Listener) -> Goodbye:
+def _error(listener: Watched) -> Goodbye:
     code = listener.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH):
         return Goodbye.VANISHED
     return Goodbye.RESET if code else Goodbye.LEFT
 
 
-def _discard(listener: Listener) -> Goodbye | None:
+def _discard(listener: Watched) -> Goodbye | None:
     """Read what a listener says, for edge-triggered news come only once; unread bytes would turn a close into a
     reset."""
     said = 0

@@ -94,11 +94,11 @@ async def post(target: Target, headers: Mapping[str, str], body: bytes, context:
     try:
         stream = await _connect(target, context)
     except OSError as error:
-        raise NoAnswer(_innermost(error)) from None
+        raise NoAnswer(describe_error(error)) from None
     try:
         return await _exchange(stream, target, headers, body)
     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-        raise NoAnswer(_innermost(error)) from None
+        raise NoAnswer(describe_error(error)) from None
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -136,7 +136,7 @@ async def _exchange(stream: trio.abc.Stream, target: Target, headers: Mapping[st
     request = h11.Request(method="POST", target=target.path, headers=list(fields.items()))
     parts = [connection.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())]
     await stream.send_all(b"".join(parts))
-    while not isinstance(received := await _next_event(stream, connection), h11.Response):
+    while not isinstance(received := await next_event(stream, connection), h11.Response):
         pass  # 1xx
     fields_ = {name.decode("ascii"): value.decode("utf-8", "replace") for name, value in received.headers}
     return Answer(received.status_code, await _beginning(stream, connection), fields_)
@@ -147,14 +147,15 @@ async def _beginning(stream: trio.abc.Stream, connection: h11.Connection) -> str
     found = b""
     with trio.move_on_after(BODY_SECONDS):
         try:
-            while len(found) < BODY_BYTES and isinstance(data := await _next_event(stream, connection), h11.Data):
+            while len(found) < BODY_BYTES and isinstance(data := await next_event(stream, connection), h11.Data):
                 found += bytes(data.data)
         except (trio.BrokenResourceError, h11.RemoteProtocolError):
             pass
     return found.decode("utf-8", "replace")
 
 
-async def _next_event(stream: trio.abc.Stream, connection: h11.Connection) -> h11.Event:
+async def next_event(stream: trio.abc.Stream, connection: h11.Connection) -> h11.Event:
+    """The next part of an answer."""
     while (event := connection.next_event()) is h11.NEED_DATA:
         data = await stream.receive_some(HEAD_BYTES)
         if not data and connection.their_state is h11.SEND_RESPONSE:
@@ -166,12 +167,12 @@ async def _next_event(stream: trio.abc.Stream, connection: h11.Connection) -> h1
     return event
 
 
-def _innermost(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What to say of an error: trio's are about the one below, such as a certificate's or each address's."""
     if isinstance(error.__cause__, BaseException):
-        return _innermost(error.__cause__)
+        return describe_error(error.__cause__)
     if isinstance(error, BaseExceptionGroup):
-        return ", ".join(dict.fromkeys(_innermost(each) for each in error.exceptions))
+        return ", ".join(dict.fromkeys(describe_error(each) for each in error.exceptions))
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate cannot be trusted: {error.verify_message}"
     if isinstance(error, OSError):

@@ -38,16 +38,26 @@ class Grant:
 
     Attributes:
         user: who it is; "" for the public.
+        scopes: what it may do of what operators may, as castd.access.scopes has it.
+        mounts: at which it may do so; None for all.
+        expires: wall time until which what it was given for is good; None for ever.
         seconds: for which a listener may listen; 0 means as long as everybody.
         listener_id: the number it is to have; 0 means any.
         on_end: called once, when what it was given for is over.
     """
 
     user: str = ""
+    scopes: tuple[str, ...] = ()
+    mounts: tuple[str, ...] | None = None
+    expires: float | None = None
     seconds: float = 0.0
     listener_id: int = 0
     on_end: Callable[[], None] | None = None
     kept: bool = False
+
+    def covers(self, mount: str) -> bool:
+        """Whether it is for this mount, too."""
+        return self.mounts is None or mount in self.mounts
 
     def keep(self) -> Callable[[], None] | None:
         """Have it outlast the request: whoever keeps it calls what this returns, if anything, in the end."""
@@ -94,6 +104,8 @@ class Route:
             that is not reserved: mounts.
         need: what the client must show.
         handler: answers with a Response, or with None if it answered on the stream itself.
+        right: the scope a token must have for it; "admin" means that only one for everything will do.
+        of_mounts: a token for some mounts only will do: the handler asks its grant about each mount.
         changes: it changes something: refused when a browser sends it from another site.
         mount_of: finds the mount it is about where neither the path nor the argument `mount` says so; for what may be
             listened to, the mount whose listeners it would be one of.
@@ -104,6 +116,8 @@ class Route:
     path: str
     need: Need
     handler: Handler
+    right: str = "admin"
+    of_mounts: bool = False
     changes: bool = False
     mount_of: Callable[[Request], str] | None = None
     password_of: Callable[[Request], Login] | None = None

@@ -17,7 +17,7 @@ from castd.http.connection import READ_BYTES
 from castd.mount.mount import FrameTooLarge
 from castd.mount.party import Goodbye
 from castd.mount.shape import recognised_shape
-from castd.wire import tags
+from castd.wire import picture, tags
 from castd.wire.icy import IcyDemuxer, InlineTitle
 from castd.wire.sniff import Sniffer
 from castd.wire.text import one_line
@@ -192,25 +192,39 @@ class Session:
             except FrameTooLarge as error:
                 raise FramingError(str(error)) from None
             if run.head is not None:
-                await self._read_comments(run)
+                await self._read_comments(run.head)
+            if run.tag:
+                await self._read_tag(run)
         if runs:
             self._last_frame = source.received
             await self._read_info(runs)
         if self._framer is not None:
             source.skipped_bytes = self._framer.skipped_bytes - self._framer.tag_bytes
 
-    async def _read_comments(self, run: Run) -> None:
-        head = run.head
-        assert head is not None
-        mount, position = self._mount, self._mount.ring.head
-        comments = await trio.to_thread.run_sync(tags.comments, head.codec, head.comment, limiter=_tag_threads)
-        text = " - ".join(part for part in (comments.artist, comments.title) if part)
+    async def _read_comments(self, head: Head) -> None:
+        def read() -> tuple[tags.Tags, picture.Picture | None]:
+            return tags.comments(head.codec, head.comment), picture.in_ogg(head.codec, head.comment, head.data)
+
+        await self._show(read, self._mount.ring.head)
+
+    async def _read_tag(self, run: Run) -> None:
+        def read() -> tuple[tags.Tags, picture.Picture | None]:
+            return tags.id3(run.tag), picture.in_id3(run.tag)
+
+        await self._show(read, self._mount.ring.head - len(run.data))
+
+    async def _show(self, read: Callable[[], tuple[tags.Tags, picture.Picture | None]], position: int) -> None:
+        """Put the title that something in the stream tells on the timeline, with its picture."""
+        mount = self._mount
+        told, cover = await trio.to_thread.run_sync(read, limiter=_tag_threads)
+        text = " - ".join(part for part in (told.artist, told.title) if part)
         if text and mount.source is self._source:
             mount.set_title(
                 text,
-                artist=comments.artist or None,
-                title=comments.title or None,
-                album=comments.album or None,
+                artist=told.artist or None,
+                title=told.title or None,
+                album=told.album or None,
+                art=mount.pictures.add(cover) if cover else "",
                 position=position,
                 by=self._source,
             )

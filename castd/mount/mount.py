@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
+from castd.mount.pictures import Pictures
 from castd.mount.ring import Ring
 from castd.mount.shape import Shape
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
@@ -110,6 +111,7 @@ class Mount:
         bytes_received: from all sources.
         closed: it is not used any more.
         chosen_fallback: name of the mount that an operator chose to stand in, "" for none; None if nobody chose.
+        pictures: to its titles.
         observer: is told what happens here.
         on_feed: called with it when another source feeds the ring, when that has begun, and when none does any more.
     """
@@ -129,6 +131,7 @@ class Mount:
         self.on_feed = on_feed
         self.ring = Ring(min(FIRST_RING_BYTES, settings.ring_bytes))
         self.timeline = Timeline()
+        self.pictures = Pictures()
         self.sources: list[Source] = []
         self.taps: tuple[Tap, ...] = ()
         self.listeners: dict[int, Listener] = {}
@@ -408,13 +411,15 @@ class Mount:
         title: str | None = None,
         album: str | None = None,
         url: str = "",
+        art: str = "",
+        duration: float = 0.0,
         position: int | None = None,
         by: Source | None = None,
     ) -> Title:
         """Put a title on the timeline.
 
         Args:
-            text, artist, title, album, url: see timeline.Title.
+            text, artist, title, album, url, art, duration: see timeline.Title.
             position: from where it is heard; the head of the ring if None. A past one is moved up to the tail.
             by: the source whose stream says so.
 
@@ -423,7 +428,7 @@ class Mount:
         """
         at = self.ring.head if position is None else max(position, self.ring.tail)
         time = self.timeline.end if position is None else self.timeline.time_at(at)
-        mark = Title(at, time, self.clock.wall(), text, artist, title, album, url)
+        mark = Title(at, time, self.clock.wall(), text, artist, title, album, url, art, duration)
         self.timeline.add_title(mark)
         if by is None or not by.fallback:
             self._encoder_title = mark
@@ -439,7 +444,15 @@ class Mount:
             if told is None:
                 self.set_title("")
             else:
-                self.set_title(told.text, artist=told.artist, title=told.title, album=told.album, url=told.url)
+                self.set_title(
+                    told.text,
+                    artist=told.artist,
+                    title=told.title,
+                    album=told.album,
+                    url=told.url,
+                    art=told.art,
+                    duration=told.duration,
+                )
 
     def lag_seconds(self, position: int) -> float:
         """Seconds of audio between a position and the live end."""

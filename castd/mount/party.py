@@ -140,7 +140,7 @@ class Description:
     audio_info_text: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Source:
     """One encoder at a mount, from its claim to its goodbye.
 

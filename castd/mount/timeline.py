@@ -48,6 +48,8 @@ class Title(NamedTuple):
         text: the whole as players show it, usually "Artist - Title".
         artist, title, album: None where the source gave only the text.
         url: StreamUrl, "" for none.
+        art: of a picture to it: the key of castd.mount.pictures, or a URL; "" for none.
+        duration: in seconds, as far as it was told; 0 if not.
     """
 
     position: int
@@ -58,6 +60,8 @@ class Title(NamedTuple):
     title: str | None = None
     album: str | None = None
     url: str = ""
+    art: str = ""
+    duration: float = 0.0
 
 
 TITLES = 1000

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from castd.log import Repeats
 from castd.mount.observer import Observer
 from castd.mount.party import Goodbye
+from castd.stats.snapshot import art_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +84,7 @@ class Announcer(Observer):
     def title_set(self, mount: Mount, title: Title) -> None:
         self._record_title(mount, title)
         fields: Fields = {name: getattr(title, name) for name in ("text", "artist", "title", "album", "url")}
+        fields |= {"art": art_path(mount.name, title.art) or None, "duration_seconds": title.duration or None}
         # Some encoders repeat the title every few seconds; a new source's is news even if it is the same.
         told = fields | {"source": mount.source.id if mount.source else 0}
         if self._titles.get(mount) != told:

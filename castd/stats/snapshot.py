@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from castd.mount.mount import Mount
@@ -42,6 +44,19 @@ class MountFacts:
     audio_info: tuple[tuple[str, str], ...]
     audio_info_text: str
     declared_bitrate: str
+
+
+def art_path(mount: str, art: str) -> str:
+    """Where the picture to a title is.
+
+    Args:
+        mount: its name.
+        art: as castd.mount.timeline.Title has it; "" gives "".
+    """
+    if not art:
+        return ""
+    key = sha256(art.encode()).hexdigest()[:24] if art.startswith(("http://", "https://")) else art
+    return f"/api/v1/mounts/{quote(mount.removeprefix('/'), safe='')}/art?v={key}"
 
 
 def mount_facts(mount: Mount) -> MountFacts:

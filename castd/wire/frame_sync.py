@@ -15,8 +15,8 @@ Where the chain breaks, either the frame in hand or the header after it may be t
 So one damaged byte costs at most the frame it is in. What was inserted between two frames and is no tag costs the
 frame before it as well: that frame cannot be told from one whose length is damaged.
 
-Tags between frames are skipped by counting, without keeping them. A chain found inside what a tag claims ends it, so
-that a wrong size hides no audio.
+Tags between frames are skipped by counting; only an ID3v2 tag of bounded size is kept meanwhile, for what it says of
+the song. A chain found inside what a tag claims ends it, so that a wrong size hides no audio.
 
 Every decision depends on the bytes alone, never on how they were cut: short of bytes, the synchroniser waits.
 """
@@ -24,6 +24,7 @@ Every decision depends on the bytes alone, never on how they were cut: short of 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from castd.wire.frame_header import FrameFormat, Header
@@ -32,6 +33,9 @@ from castd.wire.frame_tags import tag_bytes
 
 if TYPE_CHECKING:
     from castd.wire.framer import Run
+
+TAG_BYTES = 1536 * 1024
+"""The largest ID3v2 tag kept: one with a picture of castd.wire.picture.PICTURE_BYTES."""
 
 CHAIN = 3
 """Headers in a row that make a chain. Two turn up by chance about once in half a gigabyte of noise, three never."""
@@ -62,6 +66,8 @@ class FrameSync(FrameFormat):
         self._scan = 0  # no chain begins before this
         self._tag_left = 0  # bytes that the tag at _at still claims
         self._boundary = True  # _at is where a tag may begin
+        self._tag = bytearray()  # of an ID3v2 tag, what came of it
+        self._whole_tag = b""  # the last one, until a run takes it along
 
     def is_audio(self, data: bytearray, at: int, header: Header) -> bool:
         """Whether the frame carries sound, not a table for seeking in files."""
@@ -107,6 +113,9 @@ class FrameSync(FrameFormat):
             if not self._follow_chain():
                 break
         runs = self._runs.take(self._buffer)
+        if runs and self._whole_tag:
+            runs[0] = replace(runs[0], tag=self._whole_tag)
+            self._whole_tag = b""
         del self._buffer[: self._at]
         self._scan -= self._at
         self._wanted -= self._at
@@ -149,6 +158,7 @@ class FrameSync(FrameFormat):
         self._settle(found, found, header.kind)
         self._header, self._kind = header, header.kind
         self._tag_left, self._boundary = 0, True
+        self._tag.clear()
         return True
 
     def _next_chain(self) -> int | None:
@@ -198,6 +208,7 @@ class FrameSync(FrameFormat):
                 self._boundary = False
             if self._tag_left:
                 size = min(self._tag_left, upto - at)
+                self._keep_tag(at, size)
                 self._tag_left -= size
                 self._boundary = not self._tag_left
                 self._skip(size, tag=True)
@@ -210,6 +221,14 @@ class FrameSync(FrameFormat):
                     continue
             candidate = self._buffer.find(0xFF, at + 1, upto)
             self._skip((candidate if candidate >= 0 else upto) - at)
+
+    def _keep_tag(self, at: int, size: int) -> None:
+        """Gather the next bytes of the tag in hand, if it is one to keep."""
+        if self._tag or (self._buffer.startswith(b"ID3", at) and self._tag_left <= TAG_BYTES):
+            self._tag += self._buffer[at : at + size]
+            if size == self._tag_left:
+                self._whole_tag = bytes(self._tag)
+                self._tag.clear()
 
     def _trust_change(self, at: int, header: Header) -> bool:
         """Whether to believe a bitrate, hence a length, unlike that of all frames before; a header stands at its end.

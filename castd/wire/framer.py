@@ -63,6 +63,7 @@ class Run:
         end: media time in seconds after the last byte; None likewise.
         entries: in order of offset.
         head: the headers completed by the last byte of this run; they are in force from its end on.
+        tag: an ID3v2 tag that the source sent before or between these frames; b"" for none. Untrusted.
     """
 
     data: bytes
@@ -70,6 +71,7 @@ class Run:
     end: float | None
     entries: tuple[Entry, ...] = ()
     head: Head | None = None
+    tag: bytes = b""
 
 
 class Framer(Protocol):

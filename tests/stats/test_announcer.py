@@ -58,7 +58,15 @@ async def test_a_whole_life() -> None:
     assert joined == listens | {"listeners": 1}
     begins = [title.pop(name) for name in ("position", "media_seconds", "wall")]
     assert all(isinstance(each, int | float) and each > 0 for each in begins), begins
-    assert title == {"text": "A - B", "artist": "A", "title": "B", "album": None, "url": ""}
+    assert title == {
+        "text": "A - B",
+        "artist": "A",
+        "title": "B",
+        "album": None,
+        "url": "",
+        "art": None,
+        "duration_seconds": None,
+    }
     assert isinstance(left.pop("seconds"), float)
     assert left.pop("reason") in ("left", "reset")
     assert left == listens | {"ended_by": "", "bytes_sent": listener.bytes_sent, "jumps": 0, "listeners": 0}

@@ -82,12 +82,12 @@ async def test_choosing_and_turning_pages_in_memory() -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?kind=cat", "kind=cat: must be one of listener, source"),
-        ("?reason=bored", "reason=bored: must be one of left, reset, vanished"),
-        ("?limit=0", "limit must be a whole number from 1 on"),
-        ("?limit=-1", "limit must be"),
-        ("?before=%D9%A1", "before must be"),
-        (f"?before={'9' * 5000}", "before must be"),
+        ("?kind=cat", "`$.kind`"),
+        ("?reason=bored", "'bored' - at `$.reason`"),
+        ("?limit=0", "`int` >= 1 - at `$.limit`"),
+        ("?limit=-1", "`$.limit`"),
+        ("?before=%D9%A1", "`$.before`"),
+        (f"?before={'9' * 5000}", "`$.before`"),
     ],
 )
 async def test_what_can_find_nothing_is_refused(query: str, words: str) -> None:

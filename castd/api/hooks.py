@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from castd.http.messages import Response, json_response
+from castd.api import shapes
+from castd.api.operation import answer, describes
 
 if TYPE_CHECKING:
     from castd.http.connection import Exchange
+    from castd.http.messages import Response
     from castd.http.routes import Call
     from castd.stats.hooks import Hooks
 
@@ -18,6 +20,7 @@ class HookStates:
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
 
+    @describes("How the hooks are", answer=shapes.Hooks)
     async def list(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/admin/hooks: each [[hooks]] in the order of the configuration."""
-        return json_response({"hooks": await self._hooks.state()})
+        return answer({"hooks": await self._hooks.state()})

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from castd.admin.icecast_answers import answer
+from msgspec import Struct
+
+from castd.api import shapes
+from castd.api.operation import answer, describes, read_query
 from castd.errors import ClientError, ConfigError
-from castd.http.messages import Response, json_response
 
 if TYPE_CHECKING:
     from castd.http.connection import Exchange
+    from castd.http.messages import Response
     from castd.http.routes import Call
     from castd.reload import Reloader
+
+
+class ReloadQuery(Struct, kw_only=True):
+    """Whether to do it."""
+
+    trial: bool = False
 
 
 class Settings:
@@ -21,6 +29,7 @@ class Settings:
     def __init__(self, reloader: Reloader) -> None:
         self._reloader = reloader
 
+    @describes("Read the configuration again", answer=shapes.Reloaded, query=ReloadQuery, errors=(400, 409))
     async def reload(self, exchange: Exchange, call: Call) -> Response:
         """POST /api/v1/admin/reload, with ?trial=1 only to see what would change.
 
@@ -28,17 +37,9 @@ class Settings:
             ClientError: 409: the file cannot be used; each line of the reason is one mistake.
         """
         request = exchange.request
-        trial = request.query.get("trial") in (b"1", b"true")
+        trial = read_query(request, ReloadQuery).trial
         try:
             outcome = await self._reloader.reload(f"{call.user} from {request.address}", trial=trial)
         except ConfigError as error:
             raise ClientError(409, str(error)) from None
-        return json_response(asdict(outcome))
-
-    async def reload_as_icecast(self, exchange: Exchange, call: Call) -> Response:
-        """GET or POST /admin/reloadconfig: the same, with an answer in Icecast's form."""
-        try:
-            await self._reloader.reload(f"{call.user} from {exchange.request.address}")
-        except ConfigError as error:
-            return answer(f"Config not reloaded: {error}", success=False)
-        return answer("Config reloaded")
+        return answer(outcome)

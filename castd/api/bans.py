@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import trio
+from msgspec import Meta, Struct
 
-from castd.access.bans import SCOPES, Ban, as_json
+from castd.access.bans import Ban, as_json
+from castd.api import shapes
+from castd.api.operation import answer, describes, read_body
 from castd.delivery.room import Room, audience_mbit
 from castd.errors import ClientError
-from castd.http.messages import Response, json_response
 from castd.mount.party import Goodbye
 from castd.stats.events import rfc3339
 from castd.wire.text import one_line
@@ -23,18 +24,30 @@ if TYPE_CHECKING:
     from castd.access.bans import Bans
     from castd.config import Current
     from castd.http.connection import Exchange
+    from castd.http.messages import Response
     from castd.http.routes import Call
     from castd.mount.party import Listener, Source
     from castd.mount.registry import Registry
 
 log = logging.getLogger(__name__)
 
-FIELDS = ("address", "agent", "scope", "reason", "seconds", "kick")
-
-REASON_CHARACTERS = 200
+Text = Annotated[str, Meta(max_length=256)]
 
 MOST_SECONDS = 1e10
 """300 years."""
+
+
+class BanBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whom to ban: by `address` or by `agent`."""
+
+    address: Annotated[Text, Meta(description="an address, or a network such as 192.0.2.0/24")] = ""
+    agent: Annotated[Text, Meta(description="a glob of User-Agents, such as *bot*")] = ""
+    scope: Literal["all", "listeners", "sources"] = "all"
+    reason: Annotated[str, Meta(max_length=200)] = ""
+    seconds: Annotated[
+        Annotated[float, Meta(gt=0, le=MOST_SECONDS)] | None, Meta(description="null for a ban without end")
+    ] = None
+    kick: Annotated[bool, Meta(description="those who are here, too")] = False
 
 
 class BanDesk:
@@ -45,43 +58,48 @@ class BanDesk:
         self._registry = registry
         self._saving = trio.Lock()
 
+    @describes("All bans, those made here first", answer=shapes.Bans)
     async def list(self, exchange: Exchange, call: Call) -> Response:
-        """GET /api/v1/admin/bans: those made here first."""
-        return json_response({"bans": [as_json(ban, rfc3339) for ban in self._bans.all]})
+        """GET /api/v1/admin/bans."""
+        return answer({"bans": [as_json(ban, rfc3339) for ban in self._bans.all]})
 
+    @describes("Ban somebody", answer=shapes.MadeBan, body=BanBody, status=201, errors=(400, 413, 503))
     async def add(self, exchange: Exchange, call: Call) -> Response:
         """POST /api/v1/admin/bans: "address" or "agent"; "scope", "reason", "seconds", "kick".
 
         Raises:
             ClientError: 400: not a ban; 503: it is in force, but cannot be kept.
         """
-        body = _body(await exchange.read_small_body())
-        wall = self._registry.clock.wall()
-        seconds = body["seconds"]
+        body = await read_body(exchange, BanBody)
+        address, agent = body.address.strip(), one_line(body.agent)
+        if bool(address) == bool(agent):
+            raise ClientError(400, 'either "address" or "agent" must say who is banned')
+        wall, seconds = self._registry.clock.wall(), body.seconds
         ban = self._bans.add(
             Ban(
                 id=0,
-                address=body["address"],
-                agent=body["agent"],
-                scope=body["scope"],
-                reason=body["reason"],
+                address=address,
+                agent=agent,
+                scope=body.scope,
+                reason=one_line(body.reason),
                 expires=None if seconds is None else wall + seconds,
                 by=call.user,
             )
         )
         log.warning("%s banned by %s from %s (%s): %s", ban.address or ban.agent, call.user, exchange.request.address,
                     ban.scope, ban.reason or "no reason given")  # fmt: skip
-        kicked = self._kick(ban, call.user) if body["kick"] else 0
+        kicked = self._kick(ban, call.user) if body.kick else 0
         await self._save()
-        return json_response(as_json(ban, rfc3339) | {"kicked": kicked}, 201)
+        return answer(as_json(ban, rfc3339) | {"kicked": kicked}, 201)
 
+    @describes("Lift a ban", answer=shapes.Ban, errors=(404, 409, 503))
     async def remove(self, exchange: Exchange, call: Call) -> Response:
         """DELETE /api/v1/admin/bans/{id}."""
         given = call.parameters["id"]
         ban = self._bans.remove(int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0)
         log.warning("%s is no longer banned, by %s", ban.address or ban.agent, call.user)
         await self._save()
-        return json_response(as_json(ban, rfc3339))
+        return answer(as_json(ban, rfc3339))
 
     async def _save(self) -> None:
         async with self._saving:
@@ -107,43 +125,6 @@ class BanDesk:
                 yield source, "sources"
 
 
-def _body(data: bytes) -> dict[str, Any]:
-    """The fields of a ban, checked; absent ones have their defaults.
-
-    Raises:
-        ClientError: 400.
-    """
-    try:
-        given = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ClientError(400, "the body is not JSON") from None
-    if not isinstance(given, dict):
-        raise ClientError(400, "the body must be an object")
-    if unknown := sorted(set(given) - set(FIELDS)):
-        raise ClientError(400, f"unknown field {one_line(unknown[0])!r}; known are {', '.join(FIELDS)}")
-    values: dict[str, Any] = {
-        "address": "", "agent": "", "scope": "all", "reason": "", "seconds": None, "kick": False,
-    }  # fmt: skip
-    values |= given
-    texts = [values[name] for name in ("address", "agent", "scope", "reason")]
-    if not all(isinstance(text, str) and len(text) <= 256 for text in texts):
-        raise ClientError(400, "address, agent, scope and reason must be texts of at most 256 characters")
-    values["reason"] = one_line(values["reason"])[:REASON_CHARACTERS]
-    values["address"], values["agent"] = values["address"].strip(), one_line(values["agent"])
-    if bool(values["address"]) == bool(values["agent"]):
-        raise ClientError(400, 'either "address" or "agent" must say who is banned')
-    if values["scope"] not in SCOPES:
-        raise ClientError(400, f'"scope" must be one of {", ".join(SCOPES)}')
-    seconds = values["seconds"]
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
-        raise ClientError(400, '"seconds" must be a number, or null for a ban without end')
-    if seconds is not None and not 0 < seconds <= MOST_SECONDS:
-        raise ClientError(400, '"seconds" must be more than 0')
-    if not isinstance(values["kick"], bool):
-        raise ClientError(400, '"kick" must be true or false')
-    return values
-
-
 class LimitDesk:
     """How close everything is to its limit."""
 
@@ -152,6 +133,7 @@ class LimitDesk:
         self._registry = registry
         self._admission = admission
 
+    @describes("How close everything is to its limit", answer=shapes.Limits)
     async def list(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/admin/limits: each key with its value, 0 for none, and how much of it is used now."""
         limits, registry, admission = self._current.config.limits, self._registry, self._admission
@@ -173,4 +155,4 @@ class LimitDesk:
                 ("mounts.max_bandwidth_mbit", settings.max_bandwidth_mbit, round(audience_mbit(mount), 3), mount.name),
             ]
         told = [{"limit": key, "mount": name, "value": value, "used": used} for key, value, used, name in rows]
-        return json_response({"limits": told})
+        return answer({"limits": told})

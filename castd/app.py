@@ -189,6 +189,7 @@ class Server:
             Route(read, "/api/v1/openapi.json", Need.NOTHING, document.show),
             Route(read, "/api/v1/server", Need.NOTHING, public.server),
             Route(read, "/api/v1/status", Need.NOTHING, public.status),
+            Route(read, "/api/v1/session", Need.NOTHING, signing_in.show),
             Route(read, "/api/v1/oembed", Need.NOTHING, public.oembed),
             Route(read, "/api/v1/events", Need.NOTHING, events.everything),
             Route(read, "/api/v1/mounts", Need.NOTHING, public.mounts),
@@ -225,7 +226,6 @@ class Server:
             ]),
             *_for_operators("", True, [
                 (("POST",), "session", signing_in.begin),
-                (read, "session", signing_in.show),
                 (("DELETE",), "session", signing_in.end),
             ]),
             Route(("POST",), "/api/v1/admin/mounts/{name}/title", Need.STEER, operators.set_title, right="title",

@@ -1,17 +1,13 @@
-// The mounts as cards. A card is made once and then only changed where its text differs, so that focus, selection and
-// screen readers are left in peace. Titles, names and addresses come from strangers: textContent only.
+// The mounts as cards. A card is made once and then only changed where it differs.
 
-import { count, formatOf, nameOf, siteOf, streamUrl, titleOf } from "./text.js";
+import { count, formatOf, nameOf, siteOf, streamUrl } from "./text.js";
+import { setText } from "./ui.js";
 
 const STATES = {
   live: "on air",
   fallback: "Something else stands in until the source is back",
   waiting: "The source was lost; the stream is kept for a while",
 };
-
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
 
 export class Cards {
   #list;
@@ -23,8 +19,8 @@ export class Cards {
     this.#template = template;
   }
 
-  // Show exactly these mounts, in this order.
-  show(mounts) {
+  // Show exactly these mounts, in this order; `titleOf` tells what is on at each.
+  show(mounts, titleOf) {
     const names = new Set(mounts.map((mount) => mount.mount));
     for (const [name, card] of this.#cards) {
       if (names.has(name)) continue;
@@ -33,7 +29,7 @@ export class Cards {
     }
     mounts.forEach((mount, index) => {
       const card = this.#cards.get(mount.mount) ?? this.#make(mount.mount);
-      fill(card, mount);
+      fill(card, mount, titleOf(mount));
       const there = this.#list.children[index];
       if (there !== card) this.#list.insertBefore(card, there ?? null);
     });
@@ -57,19 +53,21 @@ export class Cards {
   }
 }
 
-function fill(card, mount) {
+function fill(card, mount, heard) {
   const put = (name, text) => {
     const element = card.querySelector(`.${name}`);
     setText(element, text ?? "");
     return element;
   };
   const name = nameOf(mount);
-  const title = titleOf(mount);
+  const title = heard?.text ?? "";
   card.dataset.state = mount.state;
   card.setAttribute("aria-label", name);
   card.querySelector(".play").setAttribute("aria-label", `Play ${name}`);
   card.querySelector(".copy").setAttribute("aria-label", `Copy link to ${name}`);
   put("name", name);
+  card.querySelector(".page").href = mount.links.page;
+  showArt(card.querySelector(".art"), heard?.art);
   put("state", mount.state).title = STATES[mount.state] ?? "";
   put("listeners", count(mount.listeners, "listener")).title = `at most ${mount.listener_peak} at once`;
   put("title", title).title = title;
@@ -82,4 +80,13 @@ function fill(card, mount) {
   const link = put("site", site?.host);
   link.hidden = !site;
   if (site) link.href = site.href;
+}
+
+// The picture to a title; without one, or where it cannot be had, nothing.
+export function showArt(image, art) {
+  if (image.getAttribute("src") === (art ?? null)) return;
+  image.hidden = !art;
+  image.onerror = () => (image.hidden = true);
+  if (art) image.src = art;
+  else image.removeAttribute("src");
 }

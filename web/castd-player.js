@@ -221,6 +221,7 @@ export class CastdEvents extends EventTarget {
       listeners: ({ mount, ...counts }) => this.#change(mount, counts),
       title: (event) => this.#title(event),
       "mount.opened": ({ mount }) => this.#change(mount, { title: null, titles: [] }),
+      absent: ({ mount }) => this.mounts.delete(mount),
       "mount.closed": ({ mount }) => this.mounts.delete(mount),
     };
     for (const [name, handle] of Object.entries(handlers)) {

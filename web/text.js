@@ -1,13 +1,11 @@
-// Values of the status document (GET /api/v1/status) as words and addresses for people. No DOM, no state.
+// Values of the API as words and addresses for people. No DOM, no state.
 
 const CODECS = { mp3: "MP3", aac: "AAC", opus: "Opus", vorbis: "Vorbis", flac: "FLAC", speex: "Speex", theora: "Theora" };
 const CHANNELS = { 1: "mono", 2: "stereo" };
 
 export const nameOf = (mount) => mount.name || mount.mount;
 
-export const titleOf = (mount) => mount.title?.text ?? "";
-
-export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+export const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
 // "MP3 · 128 kbit/s · 44.1 kHz · stereo", leaving out what the server does not know.
 export function formatOf(mount) {
@@ -36,8 +34,10 @@ export function siteOf(mount) {
 
 export function duration(seconds) {
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 1) return "less than a minute";
+  if (minutes < 1) return `${Math.floor(seconds)} s`;
   if (minutes < 60) return `${minutes} min`;
   if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   return `${Math.floor(minutes / 1440)} days`;
 }
+
+export const clock = (moment) => new Date(moment).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });

@@ -14,7 +14,7 @@ import trio
 
 from castd import tls
 from castd.api import shapes
-from castd.api.describe import describe_mount, find_mount, is_public, mount_fields, public_mounts
+from castd.api.describe import describe_mount, is_public, mount_fields, public_mounts
 from castd.api.operation import describes, encode
 from castd.delivery.followers import Follower, Followers
 from castd.errors import ClientError
@@ -116,12 +116,15 @@ class EventStreams:
             ),
         )
 
-    @describes("What happens at one mount, as server-sent events", media_type="text/event-stream", errors=(404, 503))
+    @describes("What happens at one mount, as server-sent events", media_type="text/event-stream")
     async def of_mount(self, exchange: Exchange, call: Call) -> None:
-        """GET /api/v1/mounts/{name}/events."""
-        mount = find_mount(self._registry, call.mount)
+        """GET /api/v1/mounts/{name}/events: also of one that is not there yet, and begins with `absent` then."""
+        mount = self._registry.get(call.mount)
         base = public_url(self._current.config, exchange.request)
-        self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base)))
+        if mount is None or mount.description is None:
+            self._follow(exchange, call.mount, lambda: ("absent", {"mount": call.mount}))
+        else:
+            self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base)))
 
     def _follow(self, exchange: Exchange, topic: str, how_things_are: Any) -> None:
         most = self._current.config.limits.max_event_streams

@@ -123,8 +123,7 @@ class Operators:
                     await trio.lowlevel.checkpoint()
                 if listener.gone is None and (not needle or needle in _searched(mount, listener)):
                     found.append(listener_facts(mount, listener))
-        if wanted.sort != "id" or wanted.descending:
-            found.sort(key=attrgetter(wanted.sort), reverse=wanted.descending)
+        found.sort(key=attrgetter(wanted.sort), reverse=wanted.descending)
         page = found[wanted.offset : wanted.offset + wanted.limit]
         return answer(shapes.Listeners(listeners=page, total=len(found)))
 

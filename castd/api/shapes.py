@@ -328,6 +328,12 @@ class SignedIn(Struct, kw_only=True):
     expires: Moment
 
 
+class Session(Struct, kw_only=True):
+    """Whether this browser is signed in."""
+
+    session: SignedIn | None
+
+
 class Done(Struct, kw_only=True):
     """It is done."""
 

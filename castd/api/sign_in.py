@@ -38,13 +38,11 @@ class SignInDesk:
         made = answer(_signed_in(sign_in), 201)
         return Response(201, made.body, made.content_type, (*made.headers, _cookie(request, cookie)))
 
-    @describes("Who is signed in", answer=shapes.SignedIn, errors=(404,))
+    @describes("Who is signed in with this browser", answer=shapes.Session)
     async def show(self, exchange: Exchange, call: Call) -> Response:
-        """GET /api/v1/admin/session."""
+        """GET /api/v1/session: for everybody, since a page asks before it knows."""
         sign_in = self._sign_ins.find(exchange.request)
-        if sign_in is None:
-            raise ClientError(404, "no session: this request came with credentials")
-        return answer(_signed_in(sign_in))
+        return answer(shapes.Session(session=_signed_in(sign_in) if sign_in else None))
 
     @describes("Sign out", answer=shapes.Done)
     async def end(self, exchange: Exchange, call: Call) -> Response:

@@ -143,7 +143,7 @@ class Samples:
                 kept.bitrates.append(round(size * 8 / (now - kept.received[1])))
                 kept.received = (mount.source.bytes_received, now)
         cpu, (before_at, before_cpu) = read_cpu_seconds(), self._cpu
-        if now > before_at:
+        if now - before_at >= SAMPLE_SECONDS / 2:  # the first look comes at once
             self._cpu_percent = round(100 * (cpu - before_cpu) / (now - before_at), 1)
             self._sent_mbit = round(sent * 8e-6 / (now - before_at), 3)
             self._received_mbit = round(received * 8e-6 / (now - before_at), 3)

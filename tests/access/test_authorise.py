@@ -49,6 +49,7 @@ PUBLIC = {
     ("GET", "/api/v1/openapi.json"),
     ("GET", "/api/v1/server"),
     ("GET", "/api/v1/oembed"),
+    ("GET", "/api/v1/session"),  # tells a browser what it knows by its own cookie
     ("GET", "/api/v1/events"),
     ("GET", "/api/"),
     ("GET", "/admin"),

@@ -154,8 +154,12 @@ class Server:
             playlists.serve,
             self.relays.summon,
             self.relays.trail,
+            lambda path: self.router.methods(path),
         )
-        bans, limits = BanDesk(self.bans, self.registry), LimitDesk(self.current, self.registry, self.admission)
+        bans, limits = (
+            BanDesk(self.bans, self.registry),
+            LimitDesk(self.current, self.registry, self.admission, lambda: len(self.event_streams.followers)),
+        )
         intake = Intake(self.current, self.registry, self.records)
         sources, shoutcast = Sources(self.current, intake), Shoutcast(self.current, self.registry, intake)
         visits = Visits(self.records)

@@ -62,7 +62,7 @@ export const server = {
         make("td", { className: "number" }, value ? value.toLocaleString("en") : "no limit"),
         make("td", { className: "long" }, value ? make("meter", { min: 0, max: value, high: value * 0.8, value: used, ariaLabel: limit }) : null),
       );
-    const heads = ["Limit", "Mount", "Used", "Of", ""].map((text) => make(text ? "th" : "td", text ? { scope: "col" } : {}, text));
+    const heads = ["Limit", "Mount", "Used", "Of", "How close"].map((text) => make("th", { scope: "col", className: /Used|Of/.test(text) ? "number" : "" }, text));
     const hook = ({ url, program, told, failed, waiting, last_failure: failure }) =>
       make("li", { className: failure ? "warn" : "" }, `${url ?? program}: ${told} told, ${waiting} waiting, ${failed} failed${failure ? ` (${failure})` : ""}`);
     view.replaceChildren(

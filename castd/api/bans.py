@@ -18,7 +18,7 @@ from castd.stats.events import rfc3339
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from castd.access.admission import Admission
     from castd.access.bans import Bans
@@ -128,7 +128,10 @@ class BanDesk:
 class LimitDesk:
     """How close everything is to its limit."""
 
-    def __init__(self, current: Current, registry: Registry, admission: Admission) -> None:
+    def __init__(
+        self, current: Current, registry: Registry, admission: Admission, followers: Callable[[], int]
+    ) -> None:
+        self._followers = followers
         self._current = current
         self._registry = registry
         self._admission = admission
@@ -144,6 +147,7 @@ class LimitDesk:
             ("limits.max_listeners", limits.max_listeners, registry.listeners, ""),
             ("limits.max_sources", limits.max_sources, registry.sources, ""),
             ("limits.max_bandwidth_mbit", limits.max_bandwidth_mbit, round(room.used_mbit, 3), ""),
+            ("limits.max_event_streams", limits.max_event_streams, self._followers(), ""),
             ("limits.max_unread_heads", limits.max_unread_heads, len(admission.waiting), ""),
             ("limits.max_connections_per_address", limits.max_connections_per_address, fullest, ""),
             ("limits.max_new_connections_per_minute", limits.max_new_connections_per_minute, new, ""),

@@ -32,8 +32,8 @@ PROBLEM = "application/problem+json"
 REFERENCE = "#/components/schemas/{name}"
 
 PLACEHOLDERS = {
-    "name": "the mount's name without its first slash, others as %2F: `live`, `jazz%2Fhigh`",
-    "id": "a number from a list of these",
+    "name": ("live", "the mount's name without its first slash, others as %2F: `jazz%2Fhigh`"),
+    "id": ("1", "a number from a list of these"),
 }
 
 FOR_ALL = (429, 500, 503)
@@ -136,10 +136,11 @@ def _operation(
 def _parameters(
     route: Route, operation: Operation, by_kind: dict[int, Any], components: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "description": PLACEHOLDERS[name], "schema": {"type": "string"}}
-        for name in re.findall(r"{(\w+)}", route.path)
-    ]
+    found: list[dict[str, Any]] = []
+    for name in re.findall(r"{(\w+)}", route.path):
+        example, words = PLACEHOLDERS[name]
+        given = {"name": name, "in": "path", "required": True, "description": words, "example": example}
+        found.append(given | {"schema": {"type": "string"}})
     if operation.query is not None:
         name = by_kind[id(operation.query)]["$ref"].rpartition("/")[2]
         schema = components[name]

@@ -45,6 +45,10 @@ Text = Annotated[str, Meta(max_length=1000)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 
 
+ART = r"^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?([/?][!-~]*)?)?$"
+"""An http(s) address of a name or an IPv4 address, without a user; "" for none."""
+
+
 class TitleBody(Struct, kw_only=True, forbid_unknown_fields=True):
     """What is on from now on: `text`, or what it is made of."""
 
@@ -53,7 +57,9 @@ class TitleBody(Struct, kw_only=True, forbid_unknown_fields=True):
     title: Text | None = None
     album: Text | None = None
     url: Annotated[Text, Meta(description="StreamUrl, which players are given")] | None = None
-    art: Annotated[Text, Meta(description="http(s) address of a picture, which castd fetches and serves")] | None = None
+    art: (
+        Annotated[Text, Meta(pattern=ART, description="address of a picture, which castd fetches and serves")] | None
+    ) = None
     duration: Annotated[Seconds, Meta(description="seconds")] | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 import segno
@@ -53,8 +53,8 @@ class HearingQuery(Struct, kw_only=True):
 class EmbedQuery(Struct, kw_only=True):
     """Of oEmbed."""
 
-    url: Annotated[str, Meta(max_length=2000, description="of a mount's page")]
-    format: str = "json"
+    url: Annotated[str, Meta(min_length=1, max_length=2000, description="of a mount's page")]
+    format: Literal["json"] = "json"
     maxwidth: Annotated[int, Meta(ge=1)] = EMBED_WIDTH
     maxheight: Annotated[int, Meta(ge=1)] = EMBED_HEIGHT
 
@@ -139,14 +139,10 @@ class Public:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         return Response(200, svg.encode(), "image/svg+xml", (("Cache-Control", "max-age=3600"), ANY_ORIGIN))
 
-    @describes(
-        "How to embed a mount's page (oEmbed)", answer=shapes.Embedding, query=EmbedQuery, errors=(400, 404, 501)
-    )
+    @describes("How to embed a mount's page (oEmbed)", answer=shapes.Embedding, query=EmbedQuery, errors=(404,))
     async def oembed(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/oembed?url=."""
         query = read_query(exchange.request, EmbedQuery)
-        if query.format != "json":
-            raise ClientError(501, "there is no other format than json")
         try:
             head, _, segment = urlsplit(query.url).path.rpartition("/")
         except ValueError:

@@ -79,6 +79,7 @@ class Icecast:
         audience: counts listeners by address.
         elsewhere: answers GET and HEAD on what is no mount.
         summon: has a mount that is pulled on demand pulled, and says whether it is there.
+        allowed: the methods of a path.
         trail: what a mount's stream came through, for other servers that pull it.
     """
 
@@ -93,7 +94,9 @@ class Icecast:
         elsewhere: Handler,
         summon: Callable[[str], Awaitable[bool]],
         trail: Callable[[Mount], tuple[str, ...]],
+        allowed: Callable[[str], list[str]],
     ) -> None:
+        self._allowed = allowed
         self._current = current
         self._registry = registry
         self._pump = pump
@@ -168,7 +171,7 @@ class Icecast:
 
     async def preflight(self, exchange: Exchange, call: Call) -> Response:
         """Answer OPTIONS, which libshout sends first and browsers before they ask for ICY titles."""
-        return Response(204, headers=(("Allow", "GET, HEAD, OPTIONS, PUT, SOURCE"), *CORS))
+        return Response(204, headers=(("Allow", ", ".join(self._allowed(exchange.request.path))), *CORS))
 
     def _head(self, mount: Mount, request: Request, metaint: int) -> bytes:
         """The head of a listener's reply (captures B01, B03)."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from castd.config import mount_name
 from castd.config.names import RESERVED
 from castd.errors import ClientError
+from castd.http.connection import SHOUTCAST
 from castd.http.messages import decode_text
 
 if TYPE_CHECKING:
@@ -148,22 +149,36 @@ class Router:
         """
         if not request.path.startswith("/") and request.method != "OPTIONS":  # OPTIONS *, RFC 9112 §3.2.4
             raise ClientError(400, "the target must start with a slash")
-        allowed: list[str] = []
         for pattern, route in self._patterns:
             match = pattern.fullmatch(request.path)
-            if match is None:
-                continue
-            if request.method not in route.methods:
-                if route.path != "*" or not RESERVED.fullmatch(request.path):
-                    allowed += route.methods
+            if match is None or request.method not in route.methods or self._is_none_of(route, request.path):
                 continue
             parameters = {name: decode_text(unquote_to_bytes(value)) for name, value in match.groupdict().items()}
             return route, self._mount(route, request, parameters), parameters
-        if allowed:
-            raise ClientError(
-                405, f"{request.method} is not for this path", (("Allow", ", ".join(sorted({*allowed}))),)
-            )
+        if set(allowed := self.methods(request.path)) > {"OPTIONS"}:
+            raise ClientError(405, f"{request.method} is not for this path", (("Allow", ", ".join(allowed)),))
         raise ClientError(404, "The file you requested could not be found")
+
+    def methods(self, path: str) -> list[str]:
+        """What a path may be asked with, in order; of mounts, what any of them may."""
+        reserved = RESERVED.fullmatch(path)
+        rows = [
+            route
+            for pattern, route in self._patterns
+            if (pattern.fullmatch(path) or path == "*") and not (route.path == "*" and reserved)
+        ]
+        own = [route for route in rows if not _takes_any(route)] or rows
+        return sorted({"OPTIONS", *(method for route in own for method in route.methods)} - {SHOUTCAST})
+
+    def _is_none_of(self, route: Route, path: str) -> bool:
+        """Whether a row that takes any path must not take one of the API's: a mount is not there, and a path with rows
+        of its own has no other methods than theirs."""
+        if not path.startswith("/api/") or "OPTIONS" in route.methods:
+            return False
+        if route.path == "*":
+            return True
+        rows = (each for pattern, each in self._patterns if each.path != "*" and pattern.fullmatch(path))
+        return _takes_any(route) and any(not _takes_any(each) for each in rows)
 
     def _mount(self, route: Route, request: Request, parameters: dict[str, str]) -> str:
         if route.path == "*":
@@ -174,6 +189,10 @@ class Router:
         if not name:
             return ""
         return name if name.startswith("/") else "/" + name  # a missing slash is forgiven (quirk 9)
+
+
+def _takes_any(route: Route) -> bool:
+    return route.path.endswith("{any*}")
 
 
 def claimed_mount(request: Request) -> str:

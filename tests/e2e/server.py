@@ -84,9 +84,12 @@ class Castd:
         settings: lines of TOML added to the configuration.
         listen: lines of TOML added to its [[listen]].
         port: of that; None leaves [[listen]] to the settings.
+        limits: lines of TOML added to [limits].
     """
 
-    def __init__(self, folder: Path, settings: str = "", listen: str = "", port: int | None = 0) -> None:
+    def __init__(
+        self, folder: Path, settings: str = "", listen: str = "", port: int | None = 0, limits: str = ""
+    ) -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
         config.write_text(
@@ -104,6 +107,7 @@ admin_password = "{ADMIN_PASSWORD}"
 
 [limits]
 drain_seconds = 2
+{limits}
 
 {settings}
 """,

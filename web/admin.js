@@ -65,7 +65,7 @@ async function refresh() {
   clearTimeout(timer);
   const [name, view] = [shown, VIEWS[shown]];
   try {
-    const found = await view.load();
+    const found = await view.load({ may });
     if (name !== shown || !session) return;
     draw(view, found);
     setText($("trouble"), "");

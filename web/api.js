@@ -16,8 +16,8 @@ function typeOf(schema = {}) {
   return [schema.format ?? schema.type ?? "anything"];
 }
 
-function table(rows) {
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Fields" }, make("table", {}, make("tbody", {}, ...rows)));
+function table(rows, what) {
+  return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: `Fields of ${what}` }, make("table", {}, make("tbody", {}, ...rows)));
 }
 
 const field = (name, schema, note = "") =>
@@ -37,7 +37,7 @@ function operation(path, method, { summary, description, parameters = [], reques
     "article", {},
     make("h3", {}, make("code", {}, `${method.toUpperCase()} ${path}`)),
     make("p", {}, `${summary}. `, security ? make("span", { className: "quiet" }, description ?? "For operators.") : null),
-    rows.length ? table(rows) : null,
+    rows.length ? table(rows, `${method} ${path}`) : null,
     body ? make("p", {}, "Takes ", ...typeOf(body), ".") : null,
     make("p", {}, `${status}: `, ...(content[1].schema ? typeOf(content[1].schema) : [content[0]]), make("span", { className: "quiet" }, ` · else ${Object.keys(responses).slice(1).join(", ")}`)),
   );
@@ -45,7 +45,7 @@ function operation(path, method, { summary, description, parameters = [], reques
 
 function shape(name, { description, properties = {}, required = [] }) {
   const rows = Object.entries(properties).map(([key, schema]) => field(key, schema, required.includes(key) ? "" : "optional."));
-  return make("article", { id: name }, make("h3", {}, name), description ? make("p", { className: "quiet" }, description) : null, rows.length ? table(rows) : null);
+  return make("article", { id: name }, make("h3", {}, name), description ? make("p", { className: "quiet" }, description) : null, rows.length ? table(rows, name) : null);
 }
 
 const operations = Object.entries(document_.paths).flatMap(([path, methods]) =>

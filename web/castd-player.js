@@ -14,7 +14,7 @@
 // docs/player.md has the rest. GPL-2.0-or-later, like castd.
 
 const WATCH_MS = 500;
-const STALL_MS = 4000; // no progress for so long while playing: reconnect
+const STALL_MS = 3500; // no progress for so long while playing: reconnect
 const CONNECT_MS = 10000; // first sound may take longer, on a slow line or a mount that waits for its source
 const SLEPT_MS = 10000; // timers stood still for so long: the machine slept, and the buffer is not live any more
 const SETTLED_MS = 10000; // playing for so long makes the next failure a first one; more than a server's burst
@@ -207,10 +207,16 @@ export class CastdEvents extends EventTarget {
     this.#source = null;
   }
 
-  // The title of a mount at a media time (CastdPlayer.heard); the newest for null.
+  // The title of a mount at a media time (CastdPlayer.heard), null if none was on yet; the newest for null.
   titleAt(mount, heard) {
-    if (heard === null || !mount.titles?.length) return mount.title;
-    return mount.titles.findLast((title) => title.media_seconds <= heard + 0.05) ?? mount.titles[0];
+    if (heard === null) return mount.title;
+    return mount.titles.findLast((title) => title.media_seconds <= heard + 0.05) ?? null;
+  }
+
+  // Add titles that were on before, as GET /api/v1/mounts/NAME/titles gives them.
+  addTitles(mount, titles) {
+    const known = new Map([...titles, ...mount.titles].map((title) => [title.media_seconds, title]));
+    mount.titles = [...known.values()].sort((a, b) => a.media_seconds - b.media_seconds).slice(-TITLES_KEPT);
   }
 
   #open() {
@@ -259,13 +265,13 @@ export class CastdEvents extends EventTarget {
   #title({ mount: name, time, wall, ...title }) {
     const mount = this.mounts.get(name);
     if (!mount) return;
-    const known = (mount.titles ?? []).filter(({ media_seconds: at }) => at !== title.media_seconds);
-    mount.titles = [...known, { ...title, since: time }].sort((a, b) => a.media_seconds - b.media_seconds).slice(-TITLES_KEPT);
+    mount.titles = mount.titles.filter(({ media_seconds: at }) => at !== title.media_seconds);
+    this.addTitles(mount, [{ ...title, since: time }]);
     mount.title = mount.titles.at(-1);
   }
 }
 
-const withTitles = (mount) => ({ ...mount, titles: mount.title ? [mount.title] : [] });
+export const withTitles = (mount) => ({ ...mount, titles: mount.title ? [mount.title] : [] });
 
 // <castd-player src="https://radio.example.org/live" label="Radio Example"></castd-player>: a button, the title in time
 // with what is heard, and the volume. Its looks: --castd-accent, --castd-ink, --castd-back, and ::part(button),

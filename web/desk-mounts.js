@@ -9,8 +9,8 @@ const WORDS = { live: "live", fallback: "a fallback stands in", waiting: "the so
 
 export const every = 2000;
 
-export async function load() {
-  const [stats, limits] = await Promise.all([ask("stats"), ask("limits").catch(() => ({ limits: [] }))]);
+export async function load({ may }) {
+  const [stats, limits] = await Promise.all([ask("stats"), may("server") ? ask("limits") : { limits: [] }]);
   return { stats, limits: limits.limits };
 }
 

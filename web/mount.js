@@ -1,6 +1,6 @@
 // The page of one mount, as a page of its own or in somebody's iframe.
 
-import { CastdEvents, CastdPlayer } from "./castd-player.js";
+import { CastdEvents, CastdPlayer, withTitles } from "./castd-player.js";
 import { showArt } from "./cards.js";
 import { Meter } from "./meter.js";
 import { clock, count, formatOf, nameOf, siteOf, streamUrl } from "./text.js";
@@ -19,10 +19,9 @@ const streamAddress = location.origin + links.stream;
 
 let events = follow(name);
 let chosen = name; // the mount of the group that is played
-let past = []; // titles before those the events told of, the oldest first
 let before = "";
 
-if (now) events.mounts.set(name, { ...now, titles: now.title ? [now.title] : [] });
+if (now) events.mounts.set(name, withTitles(now));
 
 function follow(mount) {
   const made = new CastdEvents(`/api/v1/mounts/${encodeURIComponent(mount.slice(1))}/events`);
@@ -36,7 +35,9 @@ function follow(mount) {
 async function askForTitles() {
   try {
     const response = await fetch(`/api/v1/mounts/${encodeURIComponent(chosen.slice(1))}/titles`);
-    if (response.ok) past = (await response.json()).titles.reverse();
+    const mount = events.mounts.get(chosen);
+    if (!response.ok || !mount) return;
+    events.addTitles(mount, (await response.json()).titles);
     show();
   } catch {
     // the next event asks again
@@ -83,10 +84,8 @@ function stateOf(state) {
 }
 
 function showRecent(mount, heard) {
-  const known = new Map([...past, ...(mount?.titles ?? [])].map((title) => [title.media_seconds, title]));
-  const until = heard?.media_seconds ?? Infinity;
-  const list = [...known.values()].filter((title) => title.text && title.media_seconds < until);
-  const lines = list.sort((a, b) => b.media_seconds - a.media_seconds).slice(0, RECENT);
+  const until = heard?.media_seconds ?? 0;
+  const lines = (mount?.titles ?? []).filter((title) => title.text && title.media_seconds < until).reverse().slice(0, RECENT);
   $("recent").hidden = !lines.length;
   const rows = $("titles");
   while (rows.children.length > lines.length) rows.lastElementChild.remove();
@@ -115,9 +114,9 @@ function setUpQuality() {
     const mount = group.find((each) => each.mount === select.value);
     const wanted = player.wanted;
     events.close();
-    [chosen, past] = [mount.mount, []];
+    chosen = mount.mount;
     events = follow(chosen);
-    events.mounts.set(chosen, { ...mount, titles: mount.title ? [mount.title] : [] });
+    events.mounts.set(chosen, withTitles(mount));
     if (wanted) player.play(streamUrl(mount));
     else player.url = streamUrl(mount);
     show();

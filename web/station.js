@@ -1,6 +1,6 @@
 // The station's page: what is on air, and one player for all of it.
 
-import { CastdEvents, CastdPlayer } from "./castd-player.js";
+import { CastdEvents, CastdPlayer, withTitles } from "./castd-player.js";
 import { Cards } from "./cards.js";
 import { count, duration, nameOf, streamUrl } from "./text.js";
 import { $, PLAYER_STATES, copy, pageData, setText, setUpMediaSession, setUpVolume, showMediaSession } from "./ui.js";
@@ -15,7 +15,7 @@ let current = null; // the mount the player was last asked for, as last seen
 let before = ""; // its state then
 
 const events = new CastdEvents("/api/v1/events");
-events.mounts = new Map(mounts.map((mount) => [mount.mount, { ...mount, titles: mount.title ? [mount.title] : [] }]));
+events.mounts = new Map(mounts.map((mount) => [mount.mount, withTitles(mount)]));
 
 const urlOf = (mount) => new URL(streamUrl(mount)).href;
 const played = () => [...events.mounts.values()].find((mount) => urlOf(mount) === player.url);

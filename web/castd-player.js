@@ -19,6 +19,7 @@ const CONNECT_MS = 10000; // first sound may take longer, on a slow line or a mo
 const SLEPT_MS = 10000; // timers stood still for so long: the machine slept, and the buffer is not live any more
 const SETTLED_MS = 10000; // playing for so long makes the next failure a first one; more than a server's burst
 const RETRY_MS = [250, 1000, 2000, 4000, 8000, 15000];
+const HIDDEN_MS = 10000;
 const TITLES_KEPT = 50;
 
 const spread = (ms) => ms * (0.75 + Math.random() / 2); // all listeners of a mount lose it in the same moment
@@ -187,22 +188,42 @@ export class CastdPlayer extends EventTarget {
 
 // What happens at a server (".../api/v1/events") or at one mount (".../api/v1/mounts/live/events"), kept up to date.
 //
+// A browser has six connections for a server, for all its tabs: one that nobody looks at gives its own up after a while,
+// unless keep() says that it is needed, and has it back when it is looked at.
+//
 // Fires "change" when anything did. `connected` is false while the server is not reached.
 export class CastdEvents extends EventTarget {
   mounts = new Map(); // mount name -> the API's mount, and `titles`: the last ones, in the order in which they are heard
   connected = true;
 
   #url;
+  #keep;
   #source = null;
   #failures = 0;
+  #hiddenTimer = 0;
+  #look = () => this.#looked();
 
-  constructor(url) {
+  constructor(url, keep = () => false) {
     super();
     this.#url = url;
+    this.#keep = keep;
+    document.addEventListener("visibilitychange", this.#look);
     this.#open();
   }
 
   close() {
+    document.removeEventListener("visibilitychange", this.#look);
+    this.#pause();
+  }
+
+  #looked() {
+    clearTimeout(this.#hiddenTimer);
+    if (!document.hidden && !this.#source) this.#open();
+    if (document.hidden) this.#hiddenTimer = setTimeout(() => (this.#keep() ? this.#looked() : this.#pause()), HIDDEN_MS);
+  }
+
+  #pause() {
+    clearTimeout(this.#hiddenTimer);
     this.#source?.close();
     this.#source = null;
   }
@@ -338,7 +359,7 @@ class CastdPlayerElement extends HTMLElement {
 
   #follow() {
     this.#events?.close();
-    this.#events = this.hasAttribute("src") ? new CastdEvents(`${apiOf(this.getAttribute("src"))}/events`) : null;
+    this.#events = this.hasAttribute("src") ? new CastdEvents(`${apiOf(this.getAttribute("src"))}/events`, () => this.player.wanted) : null;
     this.#show();
   }
 

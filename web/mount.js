@@ -24,7 +24,7 @@ let before = "";
 if (now) events.mounts.set(name, withTitles(now));
 
 function follow(mount) {
-  const made = new CastdEvents(`/api/v1/mounts/${encodeURIComponent(mount.slice(1))}/events`);
+  const made = new CastdEvents(`/api/v1/mounts/${encodeURIComponent(mount.slice(1))}/events`, () => player.wanted);
   made.addEventListener("change", ({ detail }) => {
     if (detail === "mount" && made === events) askForTitles();
     show();

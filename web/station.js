@@ -14,7 +14,7 @@ const { server, mounts } = pageData();
 let current = null; // the mount the player was last asked for, as last seen
 let before = ""; // its state then
 
-const events = new CastdEvents("/api/v1/events");
+const events = new CastdEvents("/api/v1/events", () => player.wanted);
 events.mounts = new Map(mounts.map((mount) => [mount.mount, withTitles(mount)]));
 
 const urlOf = (mount) => new URL(streamUrl(mount)).href;

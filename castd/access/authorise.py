@@ -66,7 +66,7 @@ class Gate:
         secrets = resolve(config.auth, Path(config.server.state_dir)) if config.server.state_dir else self._secrets
 
         def commit() -> None:
-            if secrets != self._secrets:
+            if _operators_secrets(secrets) != _operators_secrets(self._secrets):
                 self.sign_ins.end_all()
             self._secrets = secrets
             for name in sorted(secrets.generated):
@@ -112,7 +112,7 @@ class Gate:
             return Grant(STREAM_KEY_USER)
         scheme, _, credentials = request.header("authorization").partition(" ")
         if not scheme:
-            if (sign_in := self._signed_in(route, request)) is not None:
+            if (sign_in := await self._signed_in(route, request)) is not None:
                 _refuse_beyond(sign_in.grant, route, mount)
                 return sign_in.grant
             raise ClientError(401, "You need to authenticate", _challenge(request))
@@ -125,13 +125,18 @@ class Gate:
             raise ClientError(401, "wrong user or password", _challenge(request))
         return Grant(granted, (EVERYTHING,))
 
-    def _signed_in(self, route: Route, request: Request) -> SignIn | None:
+    async def _signed_in(self, route: Route, request: Request) -> SignIn | None:
         """The browser that sends this, where a cookie will do: Icecast's commands change things by GET, and would be
         at the mercy of any link."""
         if not route.path.startswith("/api/"):
             return None
         sign_in = self.sign_ins.find(request)
-        if sign_in is not None and route.changes:
+        if sign_in is None:
+            return None
+        if sign_in.grant.token and not await self._tokens.hold(sign_in.grant.token):
+            self.sign_ins.end(request)
+            return None
+        if route.changes:
             refuse_without_token(sign_in, request)
         return sign_in
 
@@ -147,7 +152,7 @@ class Gate:
         elif (found := await self._tokens.find(given)) is not None and route.need is not Need.SOURCE:
             if found.expires is not None and found.expires <= self._wall():
                 raise ClientError(401, "this token has expired", _challenge(request))
-            grant = Grant(found.name, found.scopes, found.mounts or None, found.expires)
+            grant = Grant(found.name, found.scopes, found.mounts or None, found.id, found.expires)
             _refuse_beyond(grant, route, mount)
             return grant
         raise ClientError(401, "wrong token", _challenge(request))
@@ -234,6 +239,10 @@ def _refuse_beyond(grant: Grant, route: Route, mount: str) -> None:
         return
     if mount or not route.of_mounts:
         raise ClientError(403, f"this token is only for {', '.join(grant.mounts)}")
+
+
+def _operators_secrets(secrets: Secrets) -> tuple[str, str]:
+    return secrets.admin_password, secrets.admin_token
 
 
 def _gives_credentials(request: Request) -> bool:

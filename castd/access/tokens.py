@@ -79,6 +79,10 @@ class Tokens:
                 found = token
         return found
 
+    async def hold(self, token_id: str) -> bool:
+        """Whether a token was not withdrawn."""
+        return self._file is not None and any(each.id == token_id for each in await self._file.content())
+
 
 def read_tokens(path: str) -> tuple[Token, ...]:
     """The tokens of a file; none if there is no such file.

@@ -41,6 +41,7 @@ class Grant:
         user: who it is; "" for the public.
         scopes: what it may do of what operators may, as castd.access.scopes has it.
         mounts: at which it may do so; None for all.
+        token: id of the bearer token it was given for; "" for none.
         expires: wall time until which what it was given for is good; None for ever.
         seconds: for which a listener may listen; 0 means as long as everybody.
         listener_id: the number it is to have; 0 means any.
@@ -50,6 +51,7 @@ class Grant:
     user: str = ""
     scopes: tuple[str, ...] = ()
     mounts: tuple[str, ...] | None = None
+    token: str = ""
     expires: float | None = None
     seconds: float = 0.0
     listener_id: int = 0

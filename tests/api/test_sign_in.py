@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
 
 from castd.access import sign_ins
-from castd.access.tokens import create
+from castd.access.tokens import create, revoke
 from castd.config import Config, Server
 from tests.support import ADMIN, SOURCE, Bench, Reply, bench, head
+
+if TYPE_CHECKING:
+    import pytest
+    from trio.testing import MockClock
 
 SESSION = "/api/v1/admin/session"
 
@@ -71,8 +78,8 @@ async def test_who_may_not() -> None:
         assert (await castd.ask(head("POST", SESSION, only_cookie))).status == 403, "a cookie makes no other cookie"
 
 
-async def test_with_a_token(tmp_path: Path) -> None:
-    text, _ = create(tmp_path, "desk", ("title",), ("/live",), time.time(), time.time() + 3600)
+async def test_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    text, made = create(tmp_path, "desk", ("title",), ("/live",), time.time(), time.time() + 3600)
     async with bench(Config(server=Server(state_dir=str(tmp_path)))) as castd, await castd.encoder("/live"):
         reply = await castd.ask(head("POST", SESSION, {"Authorization": f"Bearer {text}"}))
         session = json.loads(reply.body)
@@ -80,8 +87,12 @@ async def test_with_a_token(tmp_path: Path) -> None:
         field = cookie(reply)
         assert (await castd.ask(head("GET", "/api/v1/admin/stats", field))).status == 403
         secret = {"X-CSRF-Token": session["csrf_token"], "Content-Length": "2"}
-        assert (await castd.ask(head("POST", "/api/v1/admin/mounts/live/title", field | secret) + b"{}")).status == 200
-        castd.server.registry.clock.wall()
+        title = head("POST", "/api/v1/admin/mounts/live/title", field | secret) + b"{}"
+        assert (await castd.ask(title)).status == 200
+        monkeypatch.setattr("castd.watched_file.RECHECK_SECONDS", 0)
+        await trio.sleep(1)
+        revoke(tmp_path, made.id)
+        assert (await castd.ask(title)).status == 401, "what it signed in with was withdrawn"
 
 
 async def test_it_ends(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 # make test    everything CI runs: the checks, then every test, with real encoders, players and a browser
 # make check   lint, format, types, layers
 # make bench   castd and icecast2 under the same loads; writes docs/performance.md (about 50 minutes; needs cc, openssl)
+# make screenshots   pictures of every page, into docs/pictures (three minutes; needs chromium, ffmpeg)
 # make fmt     format the code
 # make clean   forget what was built or cached, and the virtualenv
 # make constraints   pin the dependencies of pyproject.toml anew
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CASTD_SERVER__STATE_DIR ?= $(CURDIR)/.state
 
-.PHONY: run test check bench fmt clean constraints peers
+.PHONY: run test check bench screenshots fmt clean constraints peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -29,6 +30,9 @@ check: $(VENV)/installed-dev
 
 bench: peers $(VENV)/installed-dev
 	ulimit -n "$$(ulimit -Hn)" && $(BIN)/python -m tests.bench $(BENCH)
+
+screenshots: peers $(VENV)/installed-dev
+	$(BIN)/python -m tests.e2e.screenshots docs/pictures
 
 fmt: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix

@@ -21,7 +21,7 @@ const urlOf = (mount) => new URL(streamUrl(mount)).href;
 const played = () => [...events.mounts.values()].find((mount) => urlOf(mount) === player.url);
 
 function show() {
-  const list = [...events.mounts.values()].sort((a, b) => (a.mount < b.mount ? -1 : 1));
+  const list = [...events.mounts.values()].sort((a, b) => a.mount.localeCompare(b.mount, "en", { numeric: true }));
   const listeners = list.reduce((sum, mount) => sum + mount.listeners, 0);
   cards.show(list, titleOf);
   $("empty").hidden = list.length > 0;

@@ -41,7 +41,7 @@ FOR_ALL = (429, 500, 503)
 
 DESCRIPTION = """\
 Everything castd's own pages use. Public facts need no credentials and may be read from any site. Operations of
-operators take HTTP Basic with the admin's user and password, a bearer token (`castd token create`), or the session of
+operators take HTTP Basic with the admin's user and password, a bearer token (castd token create), or the session of
 a browser that signed in, which sends X-CSRF-Token with each request that changes something. Errors are RFC 9457
 problems.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from castd.api import shapes
 from castd.api.describe import describe_links, describe_mount, describe_server, public_mounts
@@ -63,7 +64,7 @@ class Pages:
             page=escape(base + links.page),
             image=escape(base + (facts["art"] or "/static/card.png")),
             embed=escape(base + links.embed),
-            oembed=escape(base + f"/api/v1/oembed?url={base}{links.page}"),
+            oembed=escape(f"{base}/api/v1/oembed?url={quote(base + links.page, safe='')}"),
             stream=escape(links.stream),
             m3u=escape(links.m3u),
             pls=escape(links.pls),

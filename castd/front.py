@@ -47,6 +47,9 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 BACK_OFF_SECONDS = 0.1
 
+COMMANDS = "/admin/"
+"""Where Icecast's commands are; their arguments may come as a form."""
+
 REPEAT_SECONDS = 10.0
 """One line in so long about each kind of trouble at the door."""
 
@@ -228,10 +231,12 @@ class FrontDoor:
         Raises:
             ClientError: from any of them, and from castd.access.admission.
         """
-        request = exchange.request
         if self.stopping:
             raise ClientError(503, "the server is stopping", (("Retry-After", "5"),))
-        self._admission.ask(exchange.stream, request.address, request.agent)
+        self._admission.ask(exchange.stream, exchange.request.address, exchange.request.agent)
+        if exchange.request.path.startswith(COMMANDS):
+            await exchange.read_form()
+        request = exchange.request
         route, mount, parameters = self._router.find(request)
         if route.scope != "all" and (why := self._bans.refusal(request.address, request.agent, route.scope)):
             raise ClientError(403, why)

@@ -107,7 +107,7 @@ class EventStreams:
     async def everything(self, exchange: Exchange, call: Call) -> None:
         """GET /api/v1/events."""
         base = public_url(self._current.config, exchange.request)
-        self._follow(
+        await self._follow(
             exchange,
             "",
             lambda: (
@@ -122,11 +122,14 @@ class EventStreams:
         mount = self._registry.get(call.mount)
         base = public_url(self._current.config, exchange.request)
         if mount is None or mount.description is None:
-            self._follow(exchange, call.mount, lambda: ("absent", {"mount": call.mount}))
+            await self._follow(exchange, call.mount, lambda: ("absent", {"mount": call.mount}))
         else:
-            self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base)))
+            await self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base)))
 
-    def _follow(self, exchange: Exchange, topic: str, how_things_are: Any) -> None:
+    async def _follow(self, exchange: Exchange, topic: str, how_things_are: Any) -> None:
+        if exchange.request.method == "HEAD":
+            await exchange.send_raw(HEAD)
+            return
         most = self._current.config.limits.max_event_streams
         if len(self.followers) >= most:
             self._registry.observer.limit_reached("limits.max_event_streams", most)
@@ -137,7 +140,7 @@ class EventStreams:
         if missed is None:
             name, value = how_things_are()
             missed = self._message(position - 1, name, encode(value))
-        begin = b"" if exchange.request.method == "HEAD" else b"retry: %d\n\n" % RETRY_MS + missed
+        begin = b"retry: %d\n\n" % RETRY_MS + missed
         exchange.answered, exchange.status = True, 200
         address = exchange.request.address
         connection = tls.take_socket(exchange.stream, SEND_BUFFER_BYTES)

@@ -214,7 +214,7 @@ class Icecast:
         kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
         listener.on_gone += [self._leave, partial(self._say_goodbye, kept)]
         listener.on_move = self._move
-        if (player := request.argument("player")) and PLAYER.fullmatch(player):
+        if not intro and (player := request.argument("player")) and PLAYER.fullmatch(player):
             entry = mount.join_point()
             self._players[player] = listener, entry.time if entry else mount.timeline.end
             listener.on_gone.append(lambda listener: self._forget_player(player, listener))

@@ -81,6 +81,10 @@ class Request:
         """The same request with other header fields."""
         return replace(self, headers=headers)
 
+    def with_arguments(self, arguments: Mapping[str, bytes]) -> Request:
+        """The same request with more arguments, which win over those it has."""
+        return replace(self, query={**self.query, **arguments})
+
     @property
     def decoded_path(self) -> str:
         """The path, percent-decoded once.

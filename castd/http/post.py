@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from castd.http.connection import SERVER
+from castd.http.connection import FORM, SERVER
 
 HEAD_BYTES = 16_384
 """Of an answer's head, at most."""
@@ -117,7 +117,7 @@ async def post_form(url: str, form: str, seconds: float, headers: Mapping[str, s
         **(headers or {}),
         "User-Agent": SERVER,
         "Accept": "*/*",
-        "Content-Type": "application/x-www-form-urlencoded",
+        "Content-Type": FORM,
     }
     with trio.move_on_after(seconds):
         return await post(Target.of(url), fields, form.encode(), default_context())

@@ -150,6 +150,7 @@ class Mount:
         self.closed = False
         self.chosen_fallback: str | None = None
         self._encoder_title: Title | None = None
+        self._told_title: Title | None = None  # by a request, not by the stream
         self._bytes_sent_to_departed = 0
         self._base: float | None = None  # media time at zero of the source's
         self._timed = True
@@ -421,15 +422,22 @@ class Mount:
         Args:
             text, artist, title, album, url, art, duration: see timeline.Title.
             position: from where it is heard; the head of the ring if None. A past one is moved up to the tail.
-            by: the source whose stream says so.
+            by: the source whose stream says so; None if somebody asked for it. What was asked for stays when a tag
+                turns up at the same position: encoders send a title while their first bytes, and a file's tags in
+                them, are still on the way.
 
         Returns:
             The mark as it stands on the timeline.
         """
         at = self.ring.head if position is None else max(position, self.ring.tail)
+        standing = self.timeline.title_at(at)
+        if by and position is not None and standing and standing is self._told_title and standing.position == at:
+            return standing
         time = self.timeline.end if position is None else self.timeline.time_at(at)
         mark = Title(at, time, self.clock.wall(), text, artist, title, album, url, art, duration)
         self.timeline.add_title(mark)
+        if by is None:
+            self._told_title = mark
         if by is None or not by.fallback:
             self._encoder_title = mark
         self.observer.title_set(self, mark)
@@ -442,7 +450,7 @@ class Mount:
         shown, told = self.timeline.title, self._encoder_title
         if self.encoder is self.source and shown is not told:
             if told is None:
-                self.set_title("")
+                self.set_title("", by=self.source)
             else:
                 self.set_title(
                     told.text,
@@ -452,6 +460,7 @@ class Mount:
                     url=told.url,
                     art=told.art,
                     duration=told.duration,
+                    by=self.source,
                 )
 
     def lag_seconds(self, position: int) -> float:

@@ -182,11 +182,17 @@ async def test_a_wrong_password_changes_no_title(autojump_clock: MockClock) -> N
         assert (status, castd.title("/live")) == (401, "old")
 
 
-async def test_a_form_is_not_read(autojump_clock: MockClock) -> None:
+async def test_a_form_is_read(autojump_clock: MockClock) -> None:
+    """As libshout sends it once OPTIONS told it that POST will do."""
     async with bench() as castd, await castd.encoder("/live"):
-        form = b"mount=/live&mode=updinfo&song=x"
+        form = b"mode=updinfo&charset=UTF-8&mount=%2flive&song=Unknown%20%2d%20S%C3%B6ng"
         fields = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(form))}
-        assert (await castd.ask(head("POST", "/admin/metadata", fields, user=ADMIN) + form)).status == 400
+        assert (await castd.ask(head("POST", "/admin/metadata", fields) + form)).status == 401
+        reply = await castd.ask(head("POST", "/admin/metadata", fields, user=SOURCE) + form)
+        assert (reply.status, castd.title("/live")) == (200, "Unknown - S\N{LATIN SMALL LETTER O WITH DIAERESIS}ng")
+        fields |= {"Content-Length": "70000"}
+        reply = await castd.ask(head("POST", "/admin/metadata", fields, user=ADMIN) + bytes(70000))
+        assert reply.status == 413
         assert await answer(castd, "/admin/metadata?mount=/live&mode=updinfo&song=x", method="POST") == UPDATED
 
 

@@ -117,6 +117,10 @@ async def test_coming_back() -> None:
 
 async def test_a_head_request_and_the_limit() -> None:
     async with serving(configured(limits=Limits(max_event_streams=2))) as castd:
+        async with await castd.connect() as client:
+            await client.send(head("HEAD", MOUNTS))
+            top = await client.rest()
+            assert top.endswith(b"\r\n\r\n"), "the head, and nothing after it"
         for _ in range(2):
             await follower(castd, MOUNTS)
         reply = await castd.ask(head("GET", MOUNTS))

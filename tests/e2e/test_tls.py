@@ -44,7 +44,7 @@ async def test_ffmpeg_pushes_and_everybody_listens(castd: Castd, media: Mapping[
             curl = await trio.run_process(
                 ["curl", "-sk", "--max-time", "3", f"{secured}/live"], capture_stdout=True, check=False
             )
-            assert len(curl.stdout) > 3 * 16_000
+            assert len(curl.stdout) > 2 * 16_000, "the burst, and some time"
             assert curl.stdout.startswith(b"\xff\xfb")
             for address in (secured, castd.address):
                 decoded = await trio.run_process(

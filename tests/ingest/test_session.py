@@ -32,6 +32,7 @@ from tests.support import (
     until,
 )
 from tests.wire.test_ogg import page
+from tests.wire.test_picture import id3
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -214,6 +215,17 @@ async def test_titles_in_the_stream_are_taken_out(step: int, autojump_clock: Moc
         assert castd.ring("/live") == frames(0, 19)
         assert castd.title("/live") == "T\N{LATIN SMALL LETTER Y WITH DIAERESIS}o"
         assert [text for _, text, _ in titles][-1] == "T\N{LATIN SMALL LETTER Y WITH DIAERESIS}o"
+
+
+async def test_a_title_told_while_the_first_bytes_are_on_the_way_stays(autojump_clock: MockClock) -> None:
+    async with bench() as castd, await castd.encoder("/live") as encoder:
+        castd.mount("/live").set_title("By hand")
+        await encoder.send(id3() + frames(0, 20))
+        await trio.testing.wait_all_tasks_blocked()
+        assert castd.ring("/live") == frames(0, 19)
+        assert castd.title("/live") == "By hand"
+        await encoder.send(id3() + frames(20, 40))
+        await until(lambda: castd.title("/live") == "Song")
 
 
 async def test_a_title_repeated_in_each_block_is_set_once(autojump_clock: MockClock) -> None:

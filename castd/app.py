@@ -1,7 +1,8 @@
 """Builds the parts, owns their tasks, and knows the order in which they start and stop.
 
 Three nurseries: services (pump, poller, janitor) around connections around accept loops. Stopping ends the innermost,
-brings every listener to the live end within a deadline, and then ends the rest.
+brings every listener to the live end within a deadline, and then ends the rest. Who is handed over to another process
+(castd.upgrade) is nobody's any more when it stops.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,7 @@ from castd.api.sign_in import SignInDesk
 from castd.api.visits import Visits
 from castd.config import Current
 from castd.control import ControlSocket
+from castd.control import Handler as Command
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
@@ -74,14 +77,17 @@ from castd.stats.records import Records, log_file
 from castd.stats.samples import Samples
 from castd.systemd import Notifier
 from castd.tls import Certificates
+from castd.upgrade.giving import Successor, hand_over
+from castd.upgrade.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from castd.access.secrets import Secrets
     from castd.config import Config
     from castd.delivery.listener import Listener
     from castd.http.routes import Handler
+    from castd.upgrade.taking import Predecessor
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +100,22 @@ class Server:
 
     Args:
         read: gives the configuration as it is written now, for reloads; without it they find `config` again.
+        predecessor: the process whose place this one takes; None if there is none.
+        command: starts a server like this one, to take its place.
     """
 
-    def __init__(self, config: Config, secrets: Secrets, read: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        secrets: Secrets,
+        read: Callable[[], Config] | None = None,
+        predecessor: Predecessor | None = None,
+        command: Sequence[str] = (),
+    ) -> None:
+        self.predecessor = predecessor
+        self._command = command
+        self._stop = trio.Event()
+        self._upgrading = False
         self.current = current = Current(config)
         self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
         self.manager = Notifier(os.environ)
@@ -121,7 +140,21 @@ class Server:
         )
         self.event_streams = EventStreams(current, self.registry, self.events, self.admission.audience)
         self.reloader = Reloader(current, read or (lambda: config), self.manager)
-        self.router = Router(self._routes())
+        self.listeners = Listeners(
+            self.current,
+            self.registry,
+            self.pump,
+            self.records,
+            aliases := Aliases(self.current, self.registry),
+            self.admission.audience,
+            (playlists := Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)).serve,
+            self.relays.summon,
+            self.relays.trail,
+            lambda path: self.router.methods(path),
+            self.url_auths.go_on_with,
+        )
+        self.intake = Intake(self.current, self.registry, self.records)
+        self.router = Router(self._routes(aliases, playlists))
         self.front = FrontDoor(
             current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
         )
@@ -135,33 +168,19 @@ class Server:
         """In force now."""
         return self.current.config
 
-    def _routes(self) -> list[Route]:
+    def _routes(self, aliases: Aliases, playlists: Playlists) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         settings = Settings(self.reloader)
         status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
         mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
         desk = MountDesk(self.registry, self.pump, self.fallbacks)
-        aliases = Aliases(self.current, self.registry)
-        playlists = Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
-        listeners = Listeners(
-            self.current,
-            self.registry,
-            self.pump,
-            self.records,
-            aliases,
-            self.admission.audience,
-            playlists.serve,
-            self.relays.summon,
-            self.relays.trail,
-            lambda path: self.router.methods(path),
-        )
+        listeners = self.listeners
         bans, limits = (
             BanDesk(self.bans, self.registry),
             LimitDesk(self.current, self.registry, self.admission, lambda: len(self.event_streams.followers)),
         )
-        intake = Intake(self.current, self.registry, self.records)
-        sources, shoutcast = Sources(self.current, intake), Shoutcast(self.current, self.registry, intake)
+        sources, shoutcast = Sources(self.current, self.intake), Shoutcast(self.current, self.registry, self.intake)
         visits = Visits(self.records)
         public = Public(self.current, self.registry, listeners.hearing)
         operators = Operators(self.current, self.registry, self.samples, lambda: len(self.event_streams.followers))
@@ -268,11 +287,17 @@ class Server:
         Raises:
             ConfigError: an address cannot be bound, or root cannot become the configured user.
         """
-        listeners = await sockets.open_listeners(self.config.listen)
+        if self.predecessor is not None:
+            self.predecessor.begin(self.parts)
+            listeners = await sockets.open_listeners(self.config.listen, self.predecessor.doors)
+        else:
+            listeners = await sockets.open_listeners(self.config.listen)
         try:
             privileges.become(privileges.account(self.config.server.user))
             if self.config.logs.server:
                 ServerLog().prepare(self.config)()  # only now: the file must belong to the user we have become
+            if self.predecessor is not None:
+                self.predecessor.take(self.parts)
             await self._serve(listeners, ready)
         finally:
             for each in listeners:
@@ -281,57 +306,104 @@ class Server:
                 mount.close(Goodbye.DRAINED)
             self.close()
 
+    @property
+    def parts(self) -> Parts:
+        """Those that go over to the next process."""
+        return Parts(self.registry, self.pump, self.front, self.intake, self.listeners, self.fallbacks, self.relays)
+
     def close(self) -> None:
         """Let go of what a server holds that does not run."""
         self.event_streams.followers.close()
         self.poller.close()
 
-    async def _serve(self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
-        stop = trio.Event()
+    async def _serve(self, doors: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
         with self.log_tail:
-            await self._run_services(listeners, ready, stop)
+            async with trio.open_nursery() as services:
+                async with trio.open_nursery() as connections:
+                    if self.predecessor is not None:
+                        self.predecessor.go_on(self.parts, connections)
+                    await self._start_services(services, doors)
+                    await self._accept_until_stopped(doors, connections, ready)
+                    await self._drain()
+                    connections.cancel_scope.cancel()
+                await self.control.finish()
+                await self.hooks.finish()
+                await self.url_auths.finish()
+                await self.directories.finish()
+                services.cancel_scope.cancel()
 
-    async def _run_services(
-        self, listeners: list[sockets.Bound], ready: Callable[[list[str]], None], stop: trio.Event
+    async def _start_services(self, services: trio.Nursery, doors: list[sockets.Bound]) -> None:
+        services.start_soon(self.poller.run)
+        services.start_soon(self.pump.run)
+        await services.start(self.records.run)
+        await services.start(self._watch_requests)
+        commands: dict[str, Command] = {
+            "reload": self._reload_for_a_command,
+            "upgrade": partial(self._upgrade_for_a_command, doors),
+        }
+        self.control = ControlSocket(
+            Path(self.config.server.state_dir), commands, succeeds=self.predecessor is not None
+        )
+        if self.config.server.state_dir:
+            await services.start(self.control.run)
+        await services.start(self.recorders.run)
+        await services.start(self.fallbacks.run)
+        await services.start(self.relays.run)
+        services.start_soon(self.hooks.run)
+        services.start_soon(self.url_auths.run)
+        services.start_soon(self.directories.run)
+        services.start_soon(self._tell_of_sources)
+        services.start_soon(self.samples.run)
+        services.start_soon(self.event_streams.run)
+        services.start_soon(self._tidy)
+        services.start_soon(self.manager.attend, self._status)
+        await services.start(_watch_signals, self._stop, services.cancel_scope)
+
+    async def _accept_until_stopped(
+        self, doors: list[sockets.Bound], connections: trio.Nursery, ready: Callable[[list[str]], None]
     ) -> None:
-        async with trio.open_nursery() as services:
-            await services.start(self.records.run)
-            await services.start(self._watch_requests)
-            if self.config.server.state_dir:
-                control = ControlSocket(Path(self.config.server.state_dir), {"reload": self._reload_for_a_command})
-                await services.start(control.run)
-            await services.start(self.recorders.run)
-            await services.start(self.fallbacks.run)
-            await services.start(self.relays.run)
-            services.start_soon(self.hooks.run)
-            services.start_soon(self.url_auths.run)
-            services.start_soon(self.directories.run)
-            services.start_soon(self._tell_of_sources)
-            services.start_soon(self.poller.run)
-            services.start_soon(self.pump.run)
-            services.start_soon(self.samples.run)
-            services.start_soon(self.event_streams.run)
-            services.start_soon(self._tidy)
-            services.start_soon(self.manager.attend, self._status)
-            await services.start(_watch_signals, stop, services.cancel_scope)
-            async with trio.open_nursery() as connections:
-                async with trio.open_nursery() as accepting:
-                    for each in listeners:
-                        accepting.start_soon(self.front.accept, each, connections)
-                    ready([self._url(each) for each in listeners])
-                    self.manager.ready()
-                    await stop.wait()
-                    self.manager.stopping(self.config.limits.drain_seconds)
-                    accepting.cancel_scope.cancel()
-                for each in listeners:
-                    each.listener.socket.close()
-                self.front.stopping = True
-                await self._drain()
-                connections.cancel_scope.cancel()
-            await self.hooks.finish()
-            await self.url_auths.finish()
-            await self.directories.finish()
-            services.cancel_scope.cancel()
+        async with trio.open_nursery() as accepting:
+            for each in doors:
+                accepting.start_soon(self.front.accept, each, connections)
+            ready([self._url(each) for each in doors])
+            self.manager.ready()
+            await self._stop.wait()
+            self.manager.stopping(self.config.limits.drain_seconds)
+            accepting.cancel_scope.cancel()
+        for each in doors:
+            each.listener.socket.close()
+        self.front.stopping = True
+
+    async def _upgrade_for_a_command(self, doors: list[sockets.Bound], question: dict[str, Any]) -> dict[str, Any]:
+        """Hand everything over to a new process; see castd.upgrade."""
+        if self._upgrading or self._stop.is_set():
+            raise ConfigError("the server is being handed over, or stopping, already")
+        if not self._command:
+            raise ConfigError("this server cannot start another: it was not started by the castd command")
+        self._upgrading = True
+        try:
+            log.info("upgrade asked for by %s", question["by"])
+            successor = Successor(self._command, os.environ)
+            await successor.load()
+            given = await hand_over(self.parts, doors, successor)
+        except ConfigError as error:
+            log.error("not handed over, and going on: %s", error)
+            raise
+        finally:
+            self._upgrading = False
+        self.control.leave()
+        self.manager.succeeded_by(given.pid)
+        log.info(
+            "handed over to process %d within %.0f ms: %d mounts, %d sources, %d listeners, %d waiting connections",
+            given.pid, given.seconds * 1000, given.mounts, given.sources, given.listeners, given.talks,
+        )  # fmt: skip
+        if given.left or given.released:
+            log.warning(
+                "%d listeners over TLS and %d sources could not be handed over; they are given what there is, and have "
+                "to come back", given.left, given.released,
+            )  # fmt: skip
+        self._stop.set()
+        return asdict(given)
 
     def reopen_logs(self) -> None:
         """Open every log file anew: somebody has moved them away."""
@@ -342,7 +414,7 @@ class Server:
     async def _drain(self) -> None:
         """Take no more from sources, give listeners what is left."""
         mounts = list(self.registry.mounts.values())
-        log.info("stopping: %d sources, %d listeners", self.registry.sources, self.registry.listeners)
+        log.info("stopping: %d sources, %d listeners", self.registry.sources, len(self.pump.everybody))
         self.fallbacks.stopping = True
         for mount in mounts:
             for source in list(mount.sources):
@@ -352,9 +424,8 @@ class Server:
         if deadline.cancelled_caught:
             log.warning("%d listeners were still behind after %g s", self.registry.listeners,
                         self.config.limits.drain_seconds)  # fmt: skip
-        for mount in mounts:
-            for listener in list(mount.listeners.values()):
-                listener.end(Goodbye.DRAINED)
+        for listener in self.pump.everybody:
+            listener.end(Goodbye.DRAINED)
 
     async def _tidy(self) -> None:
         while True:
@@ -371,7 +442,7 @@ class Server:
 
     async def _tell_of_sources(self) -> None:
         """URL authentication wants to know of encoders."""
-        on_air: set[str] = set()
+        on_air = {mount.name for mount in self.registry.mounts.values() if mount.encoder}
         with self.events.subscribe("url auth", 1000, ("source.connected", "source.lost")) as happening:
             while True:
                 event = await happening.receive()
@@ -438,9 +509,16 @@ class ServerLog:
         return commit
 
 
-async def run(config: Config, secrets: Secrets, read: Callable[[], Config], ready: Callable[[list[str]], None]) -> None:
+async def run(
+    config: Config,
+    secrets: Secrets,
+    read: Callable[[], Config],
+    ready: Callable[[list[str]], None],
+    predecessor: Predecessor | None,
+    command: Sequence[str],
+) -> None:
     """The server, from start to stop; see Server and Server.run."""
-    await Server(config, secrets, read).run(ready)
+    await Server(config, secrets, read, predecessor, command).run(ready)
 
 
 async def _watch_signals(

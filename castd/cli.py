@@ -1,8 +1,8 @@
-"""The command line: castd run, check, import, reload, healthcheck, explain, link, password, token.
+"""The command line: castd run, check, import, reload, upgrade, healthcheck, explain, link, password, token.
 
 Exit codes: 0 stopped as asked, 2 wrong arguments or configuration, 130 interrupted; anything else is a bug, with its
 traceback. A health check ends with 0 or 1 and nothing else, as Docker has it; `explain` with 1 where it does
-not know the id, `reload` with 1 where no server answers.
+not know the id, `reload` and `upgrade` with 1 where no server answers.
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ SPARE_DESCRIPTORS = 100
 OK, UNHEALTHY, UNKNOWN, UNUSABLE, INTERRUPTED = 0, 1, 1, 2, 130
 
 EXAMPLE_MOUNT = "/live"
+
+UPGRADE_SECONDS = 90.0
+"""For the new process to load, and to be handed everything."""
+
+UPGRADED = """\
+process {pid} goes on with everything; nobody was served for {milliseconds} ms
+  {mounts} mounts, {sources} sources, {listeners} listeners, {talks} waiting connections
+"""
 
 ADDRESSES = """\
 castd {version} is ready.
@@ -90,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _token(load(path, os.environ), arguments)
         elif arguments.command == "reload":
             code = _reload(load(path, os.environ), trial=arguments.trial)
+        elif arguments.command == "upgrade":
+            code = _upgrade(load(path, os.environ))
         elif arguments.command == "check":
             _say(_summary(path, load(path, os.environ)))
         else:
@@ -138,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     text = "have the running server read its configuration again, or say why it cannot be used"
     again = commands.add_parser("reload", parents=[common], help=text, description=f"{text.capitalize()}.")
     again.add_argument("--trial", action="store_true", help="change nothing, only show what would")
+    text = "have the running server hand everything over to a new one, which nobody notices, or say why it does not"
+    commands.add_parser("upgrade", parents=[common], help=text, description=f"{text.capitalize()}.")
     text = "say in a sentence why a listener or source left"
     past = commands.add_parser("explain", parents=[common], help=text, description=f"{text.capitalize()}.")
     past.add_argument("id", type=int, metavar="ID", help="its number in the log or the API")
@@ -287,17 +299,32 @@ def _run(path: Path | None) -> None:
 
     from castd import app
     from castd.access import secrets
+    from castd.upgrade.taking import Predecessor
 
-    read = partial(load, path and path.absolute(), os.environ)
-    config = read()
-    privileges.warn(config.server.user)
-    _raise_descriptor_limit(config.limits.max_listeners)
-    state_dir = Path(config.server.state_dir)
-    if user := privileges.account(config.server.user):
-        privileges.own(state_dir, user)
-    with privileges.acting_as(user):
-        resolved = secrets.resolve(config.auth, state_dir)
-    trio.run(app.run, config, resolved, read, partial(_announce, config, resolved))
+    predecessor = Predecessor.of(os.environ)
+    try:
+        read = partial(load, path and path.absolute(), os.environ)
+        config = read()
+        privileges.warn(config.server.user)
+        _raise_descriptor_limit(config.limits.max_listeners)
+        state_dir = Path(config.server.state_dir)
+        if user := privileges.account(config.server.user):
+            privileges.own(state_dir, user)
+        with privileges.acting_as(user):
+            resolved = secrets.resolve(config.auth, state_dir)
+        again = [sys.executable, *sys.orig_argv[1:]]
+        trio.run(app.run, config, resolved, read, partial(_announce, config, resolved), predecessor, again)
+    except BaseException as error:
+        if predecessor is not None:
+            predecessor.refuse(_words(error))
+        raise
+
+
+def _words(error: BaseException) -> str:
+    """What an error, or each of a group of them, says."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_words, error.exceptions))
+    return str(error) or type(error).__name__
 
 
 def _healthcheck(path: Path | None, url: str | None) -> int:
@@ -323,6 +350,26 @@ def _reload(config: Config, *, trial: bool) -> int:
     _say(_changes("would change" if trial else "changed", answer["changed"]))
     if answer["waiting"]:
         _say(_changes("waits for a restart", answer["waiting"]))
+    return OK
+
+
+def _upgrade(config: Config) -> int:
+    from castd.control import FILE_NAME, ask
+
+    folder = Path(config.server.state_dir)
+    try:
+        answer = ask(folder, {"do": "upgrade"}, UPGRADE_SECONDS)
+    except OSError as error:
+        print(f"castd: no server answers at {folder / FILE_NAME}: {error.strerror or error}", file=sys.stderr)
+        return UNKNOWN
+    if "error" in answer:
+        print("castd: the server was not handed over, and goes on as it is", file=sys.stderr)
+        raise ConfigError(answer["error"])
+    _say(UPGRADED.format(**answer, milliseconds=round(answer["seconds"] * 1000)))
+    if answer["left"]:
+        _say(f"  {answer['left']} listeners over TLS could not be handed over; their players connect again\n")
+    if answer["released"]:
+        _say(f"  {answer['released']} sources could not be handed over; they connect again\n")
     return OK
 
 

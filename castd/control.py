@@ -44,16 +44,21 @@ class ControlSocket:
     Args:
         folder: the state directory.
         handlers: by the question's "do"; each is given the question and returns the answer, or raises ConfigError.
+        succeeds: another process had the socket until now, and may not be quite gone.
     """
 
-    def __init__(self, folder: Path, handlers: dict[str, Handler]) -> None:
+    def __init__(self, folder: Path, handlers: dict[str, Handler], *, succeeds: bool = False) -> None:
         self._folder = folder
         self._handlers = handlers
+        self._succeeds = succeeds
+        self._left = False
+        self._answering = 0
+        self._answered = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled. A server that cannot have its socket runs without, with a warning."""
         try:
-            sock = _bind(self._folder)
+            sock = _bind(self._folder, succeeds=self._succeeds)
         except OSError as error:
             log.warning("%s: no control socket: %s; castd reload will not reach this server",
                         self._folder / FILE_NAME, error)  # fmt: skip
@@ -66,7 +71,19 @@ class ControlSocket:
                 await self._accept(listener, nursery)
         finally:
             sock.close()
-            (self._folder / FILE_NAME).unlink(missing_ok=True)
+            if not self._left:
+                (self._folder / FILE_NAME).unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Another process answers from now on: its socket has our name."""
+        self._left = True
+
+    async def finish(self) -> None:
+        """Wait until whoever asked has the answer."""
+        with trio.move_on_after(PATIENCE_SECONDS):
+            while self._answering:
+                self._answered = trio.Event()
+                await self._answered.wait()
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         room = trio.CapacityLimiter(MAX_CLIENTS)
@@ -82,6 +99,7 @@ class ControlSocket:
     async def _serve(self, stream: trio.SocketStream, room: trio.CapacityLimiter) -> None:
         pid, uid = peer(stream.socket)
         async with stream, room:
+            self._answering += 1
             try:
                 if uid not in (0, os.geteuid()):
                     log.warning("control socket: process %d of user %d is not heard", pid, uid)
@@ -95,6 +113,9 @@ class ControlSocket:
                 log.info("control socket: process %d left", pid)
             except Exception:  # the edge: a bug must not cost more than its command
                 log.exception("control socket: a command failed")
+            finally:
+                self._answering -= 1
+                self._answered.set()
 
     async def _answer(self, line: bytes, by: str) -> dict[str, Any]:
         try:
@@ -135,8 +156,8 @@ def peer(sock: trio.socket.SocketType | socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def _bind(folder: Path) -> socket.socket:
-    """A listening socket under the name, unless a living server has it."""
+def _bind(folder: Path, *, succeeds: bool) -> socket.socket:
+    """A listening socket under the name, unless a living server has it that this one does not succeed."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX)
     try:
@@ -147,7 +168,9 @@ def _bind(folder: Path) -> socket.socket:
                 except OSError:  # nobody, or the socket of a server that has died
                     (folder / FILE_NAME).unlink(missing_ok=True)
                 else:
-                    raise OSError(f"process {peer(there)[0]} has this state directory")
+                    if not succeeds:
+                        raise OSError(f"process {peer(there)[0]} has this state directory")
+                    (folder / FILE_NAME).unlink()
             sock.bind(path)
         (folder / FILE_NAME).chmod(0o600)
         sock.listen()

@@ -9,8 +9,11 @@ import errno
 import logging
 import socket
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from castd import sockets
@@ -20,6 +23,7 @@ from castd.access.bans import refuse_unlisted
 from castd.access.crowd import Waiting
 from castd.access.proxied import receive_header
 from castd.errors import ClientError
+from castd.hold import Hold
 from castd.http.connection import Connection
 from castd.http.routes import Call, Need
 from castd.log import Repeats
@@ -27,7 +31,7 @@ from castd.tls import HANDSHAKE, TlsStream
 from castd.wire.proxy_protocol import NotProxyProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
 
     from castd.access.admission import Admission
     from castd.access.authorise import Gate
@@ -56,12 +60,65 @@ REPEAT_SECONDS = 10.0
 _TLS_ONLY = b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nthis port speaks TLS: use https\r\n"
 
 
+class TalkState(msgspec.Struct):
+    """A connection that waits for a request, for another process.
+
+    Attributes:
+        address, local, scheme: see Edge.
+        counted_at: the address it counts at: of a proxy's connection, the client whose request came last.
+        received, first: see castd.http.connection.Connection.
+    """
+
+    address: str
+    counted_at: str
+    local: str
+    scheme: str
+    received: bytes
+    first: bool
+
+
+@dataclass(eq=False, slots=True)
+class Edge:
+    """A connection, and what is known of it before any request.
+
+    Attributes:
+        scope: ends it.
+        address: of the client.
+        local: "host:port" it reached us at.
+        scheme: "http" or "https".
+        secured: over it; None without TLS.
+    """
+
+    stream: trio.SocketStream
+    scope: trio.CancelScope
+    address: str = ""
+    local: str = ""
+    scheme: str = "http"
+    secured: TlsStream | None = None
+
+    @property
+    def transport(self) -> trio.SocketStream | TlsStream:
+        """What requests come over."""
+        return self.secured or self.stream
+
+
+@dataclass(eq=False, slots=True)
+class Talk:
+    """A connection on which requests come."""
+
+    edge: Edge
+    connection: Connection
+
+
 class FrontDoor:
     """Everything between a listening socket and a handler.
 
     Attributes:
         handshaking: TLS handshakes going on, by the scope that ends them.
         stopping: no request is taken any more.
+        talks: connections on which requests come, by their streams.
+        doors: connections are accepted through it; the sockets are its readers.
+        hold: requests are waited for through it; the streams are its readers.
     """
 
     def __init__(
@@ -87,79 +144,143 @@ class FrontDoor:
         self.handshaking: Waiting[trio.CancelScope] = Waiting()
         self._crowded_out: set[trio.CancelScope] = set()
         self.stopping = False
+        self.talks: dict[Hashable, Talk] = {}
+        self.doors = Hold()
+        self.hold = Hold()
 
     async def accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
         """Accept for ever; whatever accept() raises, the next one is tried."""
+        with self.doors.reader(bound):
+            await self._accept(bound, connections)
+
+    async def _accept(self, bound: sockets.Bound, connections: trio.Nursery) -> None:
         while True:
             try:
-                stream = await bound.listener.accept()
+                stream = await self.doors.read(bound, bound.listener.accept)
             except OSError as error:
                 self._warn(f"cannot accept a connection: {error}")
                 await trio.sleep(BACK_OFF_SECONDS if error.errno in EXHAUSTED else 0)
                 continue
             self._registry.totals.connections += 1
-            connections.start_soon(self._edge, stream, bound.listen)
+            connections.start_soon(self._edge, stream, partial(self._arrive, listen=bound.listen))
 
-    async def _edge(self, stream: trio.SocketStream, listen: Listen) -> None:
+    async def _edge(self, stream: trio.SocketStream, serve: Callable[[Edge], Awaitable[None]]) -> None:
         """One connection, start to end; nothing but the server's own cancellation leaves here."""
         with trio.CancelScope() as scope:
-            await self._serve(stream, listen, scope)
+            edge = Edge(stream, scope)
+            try:
+                await serve(edge)
+            except trio.Cancelled:
+                if scope.cancel_called:
+                    self._warn(f"{FULL.reason}, {edge.address} got {FULL.status}")
+                    if edge.secured is None:
+                        with trio.CancelScope(shield=True):
+                            await _turn_away(stream, FULL.reply)
+                raise
+            except NotProxyProtocol as error:
+                self._warn(f"no PROXY connection, {edge.address} was closed: {error}")
+            except (trio.BrokenResourceError, trio.TooSlowError) as error:
+                self._warn(f"no TLS connection, {edge.address} was closed: {error or 'it took too long'}")
+            except OSError as error:  # the peer was gone before we looked
+                log.debug("a connection broke: %s", error)
+            except Exception:
+                log.exception("a connection failed")
+            finally:
+                self._admission.waiting.leave(scope)
+                self._admission.open.leave(edge.transport)
+                self.talks.pop(edge.transport, None)
+                stream.socket.close()
+                if edge.secured is not None:
+                    edge.secured.close()
 
-    async def _serve(self, stream: trio.SocketStream, listen: Listen, scope: trio.CancelScope) -> None:
-        """One connection; cancelling `scope` turns it away while it waits for a request."""
-        secured: TlsStream | None = None
-        admission = self._admission
-        try:
-            address, local = _names(stream)
-            scheme = "http"
-            sockets.end_vanished_peers(stream.socket, self._current.config.limits.peer_timeout_seconds)
-            if listen.proxy_protocol:
-                admission.wait(scope, None if admission.trust.includes(address) else address)
-                address, local, scheme = await self._announced(stream, address, local)
-                admission.waiting.leave(scope)
-            if refusal := admission.arrive(address, trio.current_time()):
-                self._warn(f"{refusal.reason}, {address} got {refusal.status}")
-                await _turn_away(stream, refusal.reply)
-                return
-            admission.wait(scope, None if admission.trust.includes(address) else address)
-            await trio.lowlevel.checkpoint()  # without a place it goes at once
-            if listen.tls != "off" and await self._speaks_tls(stream, address, listen):
-                secured, scheme = TlsStream(sockets.detach(stream), self._certificates.context), "https"
-                await self._shake_hands(secured, address)
-            admission.open.enter(secured or stream, address)
-            await Connection(
-                secured or stream,
-                address,
-                local,
-                self._current.config.limits,
-                self.dispatch,
-                on_head=lambda: admission.waiting.leave(scope),
-                on_wait=lambda: admission.wait(scope, admission.open.address(secured or stream)),
-                identify=lambda headers: self._identify(address, headers, scheme),
-                fields=self._hsts if secured else (),
-                on_answered=self._record,
-            ).serve()
-        except trio.Cancelled:
-            if scope.cancel_called:
-                self._warn(f"{FULL.reason}, {address} got {FULL.status}")
-                if secured is None:
-                    with trio.CancelScope(shield=True):
-                        await _turn_away(stream, FULL.reply)
-            raise
-        except NotProxyProtocol as error:
-            self._warn(f"no PROXY connection, {address} was closed: {error}")
-        except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            self._warn(f"no TLS connection, {address} was closed: {error or 'it took too long'}")
-        except OSError as error:  # the peer was gone before we looked
-            log.debug("a connection broke: %s", error)
-        except Exception:
-            log.exception("a connection failed")
-        finally:
+    async def _arrive(self, edge: Edge, listen: Listen) -> None:
+        """From the first byte on; cancelling the edge's scope turns it away while it waits for a request."""
+        with self.hold.reader(edge.stream):
+            welcome = await self._welcome(edge, listen)
+        if welcome:
+            await self._converse(edge)
+
+    async def _welcome(self, edge: Edge, listen: Listen) -> bool:
+        """Find out who it is, over what; False if it was turned away."""
+        stream, scope, admission = edge.stream, edge.scope, self._admission
+        edge.address, edge.local = _names(stream)
+        sockets.end_vanished_peers(stream.socket, self._current.config.limits.peer_timeout_seconds)
+        if listen.proxy_protocol:
+            admission.wait(scope, None if admission.trust.includes(edge.address) else edge.address)
+            edge.address, edge.local, edge.scheme = await self._announced(stream, edge.address, edge.local)
             admission.waiting.leave(scope)
-            admission.open.leave(secured or stream)
-            stream.socket.close()
-            if secured is not None:
-                secured.close()
+        if refusal := admission.arrive(edge.address, trio.current_time()):
+            self._warn(f"{refusal.reason}, {edge.address} got {refusal.status}")
+            await _turn_away(stream, refusal.reply)
+            return False
+        admission.wait(scope, None if admission.trust.includes(edge.address) else edge.address)
+        await trio.lowlevel.checkpoint()  # without a place it goes at once
+        if listen.tls != "off" and await self._speaks_tls(stream, edge.address, listen):
+            edge.secured, edge.scheme = TlsStream(sockets.detach(stream), self._certificates.context), "https"
+            await self._shake_hands(edge.secured, edge.address)
+        admission.open.enter(edge.transport, edge.address)
+        return True
+
+    async def _converse(self, edge: Edge, received: bytes = b"", *, first: bool = True) -> None:
+        """Answer its requests.
+
+        Args:
+            received, first: as castd.http.connection.Connection has them.
+        """
+        transport, admission = edge.transport, self._admission
+        connection = Connection(
+            transport,
+            edge.address,
+            edge.local,
+            self._current.config.limits,
+            self.dispatch,
+            on_head=lambda: admission.waiting.leave(edge.scope),
+            on_wait=lambda: admission.wait(edge.scope, admission.open.address(transport)),
+            identify=lambda headers: self._identify(edge.address, headers, edge.scheme),
+            fields=self._hsts if edge.secured else (),
+            on_answered=self._record,
+            hold=self.hold,
+            received=received,
+            first=first,
+        )
+        self.talks[transport] = Talk(edge, connection)
+        await connection.serve()
+
+    async def go_on_with(self, stream: trio.SocketStream, state: TalkState) -> None:
+        """A connection on which another process had received this much of a request."""
+
+        async def serve(edge: Edge) -> None:
+            edge.address, edge.local, edge.scheme = state.address, state.local, state.scheme
+            self._admission.open.enter(stream, state.counted_at)
+            self._admission.wait(edge.scope, state.counted_at)
+            await self._converse(edge, state.received, first=state.first)
+
+        await self._edge(stream, serve)
+
+    async def accompany(self, stream: trio.SocketStream, address: str, task: Callable[[], Awaitable[None]]) -> None:
+        """A connection that another process had, and that something else than a request is to be read from now.
+
+        Args:
+            address: as castd.access.admission counts it.
+            task: reads it.
+        """
+
+        async def serve(edge: Edge) -> None:
+            edge.address = address
+            self._admission.open.enter(stream, address)
+            await task()
+
+        await self._edge(stream, serve)
+
+    def address(self, stream: Hashable) -> str:
+        """That a connection counts at."""
+        return self._admission.open.address(stream) or ""
+
+    def talk_state(self, talk: Talk) -> TalkState:
+        """For another process; it must be held."""
+        edge, connection = talk.edge, talk.connection
+        counted_at = self._admission.open.address(edge.transport) or edge.address
+        return TalkState(edge.address, counted_at, edge.local, edge.scheme, connection.received, connection.first)
 
     async def _speaks_tls(self, stream: trio.SocketStream, address: str, listen: Listen) -> bool:
         """Does the client's first byte begin a handshake? Plain HTTP where it must not be is answered, and refused.
@@ -169,7 +290,7 @@ class FrontDoor:
             trio.BrokenResourceError: it may not speak here, now.
         """
         with trio.fail_after(self._current.config.limits.header_timeout_seconds):
-            first = await stream.socket.recv(1, socket.MSG_PEEK)
+            first = await self.hold.read(stream, lambda: stream.socket.recv(1, socket.MSG_PEEK))
         if first == HANDSHAKE:
             return True
         if first and listen.tls == "on":

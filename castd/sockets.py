@@ -17,6 +17,8 @@ from castd import systemd
 from castd.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from castd.config import Listen
 
 BACKLOG = 4096
@@ -34,8 +36,20 @@ class Bound:
     listen: Listen
 
 
-async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A listening socket of the process before this one, and what it was configured as there."""
+
+    descriptor: int
+    host: str
+    port: int
+
+
+async def open_listeners(listen: tuple[Listen, ...], inherited: Sequence[Inherited] = ()) -> list[Bound]:
     """Bind every configured address; where systemd passed sockets, take those instead and bind none.
+
+    Args:
+        inherited: taken for the addresses they were configured as; those that are so no more are closed.
 
     Raises:
         ConfigError: an address cannot be bound, a passed socket cannot be used; the message says which and why.
@@ -44,7 +58,12 @@ async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
         return [_adopted(descriptor, name, listen) for descriptor, name in passed]
     bound: list[Bound] = []
     try:
+        for socket_ in inherited:
+            bound += _inherit(socket_, listen)
+        taken = {id(each.listen) for each in bound}
         for each in listen:
+            if id(each) in taken:
+                continue
             try:
                 bound += [Bound(listener, each) for listener in await _bind(each)]
             except OSError as error:
@@ -55,6 +74,15 @@ async def open_listeners(listen: tuple[Listen, ...]) -> list[Bound]:
             opened.listener.socket.close()
         raise
     return bound
+
+
+def _inherit(inherited: Inherited, listen: tuple[Listen, ...]) -> list[Bound]:
+    sock = socket.socket(fileno=inherited.descriptor)
+    for each in listen:
+        if (each.host, each.port) == (inherited.host, inherited.port):
+            return [Bound(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), each)]
+    sock.close()
+    return []
 
 
 def _adopted(descriptor: int, name: str, listen: tuple[Listen, ...]) -> Bound:

@@ -52,6 +52,11 @@ class Notifier:
         """The configuration is being read again; ready() follows, whether it could be used or not."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
+    def succeeded_by(self, pid: int) -> None:
+        """Another process is the service from now on; this one says nothing any more."""
+        self._tell(f"MAINPID={pid}")
+        self._address = ""
+
     def stopping(self, drain_seconds: float) -> None:
         """On the way out.
 
@@ -76,7 +81,7 @@ class Notifier:
         if not self._address:
             return
         interval = min(STATUS_SECONDS, self._watchdog_seconds / 2 or STATUS_SECONDS)
-        while True:
+        while self._address:
             if self._watchdog_seconds:
                 self._tell("WATCHDOG=1")
             self.status(status())

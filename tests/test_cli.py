@@ -75,7 +75,11 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Callable[[Run], None]:
     """Puts a function in place of castd.app.run."""
 
     def install(run: Run) -> None:
-        async def fake(config: Config, secrets: Secrets, read: object, ready: Ready) -> None:
+        async def fake(
+            config: Config, secrets: Secrets, read: object, ready: Ready, predecessor: None, command: list[str]
+        ) -> None:
+            assert predecessor is None
+            assert command[0] == sys.executable
             run(config, secrets, ready)
 
         module = ModuleType("castd.app")
@@ -285,7 +289,7 @@ def test_no_place_for_secrets_is_2(state: Path, capsys: pytest.CaptureFixture[st
 def test_nobody_reads_the_announcement(tmp_path: Path) -> None:
     code = (
         "import sys, types, castd\n"
-        "async def run(config, secrets, read, ready): ready(['http://x'])\n"
+        "async def run(config, secrets, read, ready, predecessor, command): ready(['http://x'])\n"
         "castd.app = sys.modules['castd.app'] = types.SimpleNamespace(run=run)\n"
         "from castd.cli import main\n"
         "sys.exit(main(['run']))\n"

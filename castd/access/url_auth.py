@@ -16,7 +16,7 @@ import trio
 
 from castd.errors import ClientError
 from castd.http.post import NoAnswer, post_form
-from castd.http.routes import Grant
+from castd.http.routes import Grant, StayState
 from castd.wire.form import form
 
 if TYPE_CHECKING:
@@ -41,6 +41,23 @@ FINISH_SECONDS = 5.0
 """For what is still to be told when the server stops."""
 
 RETRY_AFTER = (("Retry-After", "10"),)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stay:
+    """See castd.http.routes.Stay."""
+
+    auths: UrlAuths
+    service: str
+    fields: dict[str, str]
+    login: tuple[str, str]
+    begun: float
+
+    def state(self) -> StayState:
+        return StayState(self.service, self.fields, self.login, self.begun)
+
+    def end(self) -> None:
+        self.auths.listener_left(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,10 @@ class UrlAuths:
     def service(self, mount: str) -> UrlAuth | None:
         """The service of a mount."""
         name = self._current.config.mount(mount or "/").url_auth
-        return next((each for each in self._current.config.url_auth if each.name == name), None) if name else None
+        return self._called(name) if name else None
+
+    def _called(self, name: str) -> UrlAuth | None:
+        return next((each for each in self._current.config.url_auth if each.name == name), None)
 
     async def admit(self, service: UrlAuth, request: Request, mount: str, login: tuple[str, str]) -> Grant:
         """Ask whether somebody may listen.
@@ -100,13 +120,6 @@ class UrlAuths:
         answer = await self._ask(
             service, service.listener_add, {"action": "listener_add", **who, **where, **shown}, login
         )
-        begun = self._monotonic()
-
-        def gone() -> None:
-            seconds = str(int(self._monotonic() - begun))
-            fields = {"action": "listener_remove", **who, "duration": seconds, **where}
-            self._tell(_Word(service, service.listener_remove, fields, login))
-
         if answer is None:
             return Grant(login[0], listener_id=listener_id)
         _require_yes(service, answer)
@@ -114,8 +127,24 @@ class UrlAuths:
             login[0],
             seconds=_seconds(answer.headers.get(service.time_limit_header.lower(), "")),
             listener_id=listener_id,
-            on_end=gone if service.listener_remove else None,
+            stay=Stay(self, service.name, {**who, **where}, login, self._monotonic())
+            if service.listener_remove
+            else None,
         )
+
+    def go_on_with(self, state: StayState) -> Stay:
+        """The stay of somebody whom another process let in."""
+        return Stay(self, state.service, state.fields, state.login, state.begun)
+
+    def listener_left(self, stay: Stay) -> None:
+        """Tell the service, if there is still one of that name."""
+        service = self._called(stay.service)
+        if service is not None and service.listener_remove:
+            seconds = str(int(self._monotonic() - stay.begun))
+            where = {name: stay.fields[name] for name in ("ip", "agent")}
+            who = {name: value for name, value in stay.fields.items() if name not in where}
+            fields = {"action": "listener_remove", **who, "duration": seconds, **where}
+            self._tell(_Word(service, service.listener_remove, fields, stay.login))
 
     async def may_feed(
         self, service: UrlAuth, request: Request, mount: str, login: tuple[str, str], *, steers: bool

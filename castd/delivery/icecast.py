@@ -10,7 +10,6 @@ import logging
 import re
 from dataclasses import replace
 from email.utils import formatdate
-from functools import partial
 from sys import intern
 from typing import TYPE_CHECKING
 
@@ -32,10 +31,12 @@ if TYPE_CHECKING:
 
     from castd.access.crowd import Crowd
     from castd.config import Current
+    from castd.delivery.listener import Connection
     from castd.delivery.pump import Pump
+    from castd.delivery.state import ListenerState
     from castd.http.connection import Exchange
     from castd.http.messages import Request
-    from castd.http.routes import Call, Grant, Handler
+    from castd.http.routes import Call, Grant, Handler, Stay, StayState
     from castd.mount.aliases import Aliases
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
@@ -81,6 +82,7 @@ class Icecast:
         summon: has a mount that is pulled on demand pulled, and says whether it is there.
         allowed: the methods of a path.
         trail: what a mount's stream came through, for other servers that pull it.
+        go_on_with_stay: makes a stay of what another process told of it.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class Icecast:
         summon: Callable[[str], Awaitable[bool]],
         trail: Callable[[Mount], tuple[str, ...]],
         allowed: Callable[[str], list[str]],
+        go_on_with_stay: Callable[[StayState], Stay],
     ) -> None:
         self._allowed = allowed
+        self._go_on_with_stay = go_on_with_stay
         self._current = current
         self._registry = registry
         self._pump = pump
@@ -104,13 +108,13 @@ class Icecast:
         self._aliases = aliases
         self._audience = audience
         # bound once for all listeners, for memory's sake
-        self._leave, self._move = audience.leave, self._note_move
+        self._leave, self._move, self._goodbye = audience.leave, self._note_move, self._say_goodbye
         self._room = Room(current, registry)
         self._intros = Intros()
         self._elsewhere = elsewhere
         self._summon = summon
         self._trail = trail
-        self._players: dict[str, tuple[Listener, float]] = {}
+        self._players: dict[str, Listener] = {}
 
     async def listen(self, exchange: Exchange, call: Call) -> Response | None:
         """Answer a listener and hand it to the pump.
@@ -209,17 +213,15 @@ class Icecast:
             most_seconds=grant.seconds,
             connected=self._registry.clock.monotonic(),
         )
-        self._audience.enter(listener, request.address)
         # of thousands of requests only what the log will say is kept, and most players' names are the same
-        kept = request.with_headers({name: intern(request.header(name)) for name in ("user-agent", "referer")})
-        listener.on_gone += [self._leave, partial(self._say_goodbye, kept)]
-        listener.on_move = self._move
+        listener.request = request.with_headers(
+            {name: intern(request.header(name)) for name in ("user-agent", "referer")}
+        )
         if not intro and (player := request.argument("player")) and PLAYER.fullmatch(player):
             entry = mount.join_point()
-            self._players[player] = listener, entry.time if entry else mount.timeline.end
-            listener.on_gone.append(lambda listener: self._forget_player(player, listener))
-        if ended := grant.keep():
-            listener.on_gone.append(lambda listener: ended())
+            listener.player, listener.begins = player, entry.time if entry else mount.timeline.end
+        listener.stay = grant.keep()
+        self._accompany(listener)
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, listener.id, listener.address, listener.agent, listener.protocol)  # fmt: skip
         self._registry.totals.listeners += 1
@@ -229,17 +231,38 @@ class Icecast:
             log.exception("%s: listener %d cannot be watched", mount.name, listener.id)
             listener.end(Goodbye.FAILED)
 
+    def go_on_with(self, state: ListenerState, connection: Connection, mount: Mount, intro: bytes) -> None:
+        """Have somebody listen on who listened in another process.
+
+        Args:
+            connection: set for the pump.
+            intro: see Listener.of.
+        """
+        listener = Listener.of(state, mount, connection, intro)
+        listener.agent = intern(listener.agent)
+        listener.request = state.request.request if state.request else None
+        listener.stay = self._go_on_with_stay(state.stay) if state.stay else None
+        listener.bound_for = self._registry.get(state.bound_for) if state.bound_for else None
+        self._accompany(listener)
+        self._pump.go_on_with(listener)
+
+    def _accompany(self, listener: Listener) -> None:
+        """Have everybody told who wants to know what becomes of it."""
+        self._audience.enter(listener, listener.address)
+        listener.on_gone += [self._leave, self._goodbye]
+        if listener.stay is not None:
+            listener.on_gone.append(_end_stay)
+        listener.on_move = self._move
+        if listener.player:
+            self._players[listener.player] = listener
+
     def hearing(self, player: str) -> tuple[Mount, int, float] | None:
         """Where the stream of a player begins that said who it is (`?player=`): its mount, byte position and media
         time; None if it does not listen, or was moved meanwhile, so that nobody knows what it hears."""
-        listener, time = self._players.get(player, (None, 0.0))
+        listener = self._players.get(player)
         if listener is None or listener.bytes_elsewhere or listener.jumps:
             return None
-        return listener.mount, listener.since.position, time
-
-    def _forget_player(self, player: str, listener: Listener) -> None:
-        if self._players.get(player, (None,))[0] is listener:
-            del self._players[player]
+        return listener.mount, listener.since.position, listener.begins
 
     def _note_move(self, listener: Listener, to: Mount) -> None:
         """It is a visit to one mount, and then one to the other."""
@@ -247,13 +270,21 @@ class Icecast:
         tcp = read_tcp_state(listener.connection.fileno())
         self._records.departed(listener.mount, listener, listener.since, tcp, Goodbye.MOVED)
 
-    def _say_goodbye(self, request: Request, listener: Listener) -> None:
+    def _say_goodbye(self, listener: Listener) -> None:
         mount, seconds = listener.mount, self._registry.clock.monotonic() - listener.connected
         log.info("%s: listener %d closed: %s, %.1f s, %d bytes, %d jumps", mount.name, listener.id,
                  closing_words(listener.gone, listener.ended_by), seconds,
                  listener.bytes_sent, listener.jumps)  # fmt: skip
         self._records.departed(mount, listener, listener.since, read_tcp_state(listener.connection.fileno()))
-        self._records.answered(request, listener.user, 200, listener.bytes_sent, seconds)
+        if listener.request is not None:
+            self._records.answered(listener.request, listener.user, 200, listener.bytes_sent, seconds)
+        if self._players.get(listener.player) is listener:
+            del self._players[listener.player]
+
+
+def _end_stay(listener: Listener) -> None:
+    assert listener.stay is not None
+    listener.stay.end()
 
 
 def _content_type(mount: Mount, request: Request) -> str:

@@ -11,6 +11,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from castd.delivery.state import ListenerState
+from castd.http.state import RequestState
 from castd.mount.party import next_id
 from castd.stats.visits import arrival
 from castd.wire import icy
@@ -18,12 +20,20 @@ from castd.wire import icy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from castd.http.messages import Request
+    from castd.http.routes import Stay
     from castd.mount.mount import Mount
     from castd.mount.party import Goodbye
 
 Buffer: TypeAlias = bytes | memoryview
 
 log = logging.getLogger(__name__)
+
+_TOLD = (
+    "protocol", "address", "agent", "user", "connected", "most_seconds", "bytes_sent", "bytes_elsewhere", "jumps",
+    "worst_lag_seconds", "stuck_at", "blocked", "since", "player", "begins",
+)  # fmt: skip
+"""Fields of castd.delivery.state.ListenerState that a listener has as they are."""
 
 IOV_MAX = 1024
 """Buffers one sendmsg takes on Linux (sysconf _SC_IOV_MAX)."""
@@ -82,6 +92,10 @@ class Listener:
         bound_for: the mount it goes on with as soon as it has everything of this one, or can have no more of it.
         most_seconds: for which it may listen, whatever its mount allows; 0 means no limit of its own.
         since: where and when its visit to this mount began.
+        request: that it made; of its fields only what the log will say.
+        stay: what it was let in by, to be told when it leaves; None for nothing.
+        player: what its page's player calls itself, "" for none.
+        begins: media time at which its stream began.
         gone: why it left; None while it is here.
         ended_by: who ended it, where somebody did.
         on_gone: called with it when it leaves, before its socket is closed.
@@ -91,6 +105,7 @@ class Listener:
     __slots__ = (
         "address",
         "agent",
+        "begins",
         "blocked",
         "bound_for",
         "bytes_elsewhere",
@@ -108,10 +123,13 @@ class Listener:
         "on_gone",
         "on_move",
         "pending",
+        "player",
         "position",
         "protocol",
         "queued",
+        "request",
         "since",
+        "stay",
         "stuck_at",
         "user",
         "worst_lag_seconds",
@@ -157,8 +175,52 @@ class Listener:
         self.queued = 0
         self.bound_for: Mount | None = None
         self.since = arrival(mount, position)
+        self.request: Request | None = None
+        self.stay: Stay | None = None
+        self.player = ""
+        self.begins = 0.0
         self.on_gone: list[Callable[[Listener], None]] = []
         self.on_move: Callable[[Listener, Mount], None] | None = None
+
+    @classmethod
+    def of(cls, state: ListenerState, mount: Mount, connection: Connection, intro: bytes) -> Listener:
+        """A listener as it was in another process; it is nobody's yet.
+
+        Args:
+            intro: what `state.intro_left` counts the end of.
+        """
+        listener = cls(
+            mount,
+            connection,
+            position=state.position,
+            pending=state.pending,
+            intro=intro[len(intro) - state.intro_left :],
+            metaint=state.metaint,
+            listener_id=state.id,
+        )
+        if listener.icy is not None:
+            listener.icy.until, listener.icy.told = state.until, state.told
+        for name in _TOLD:
+            setattr(listener, name, getattr(state, name))
+        return listener
+
+    def state(self) -> ListenerState:
+        """All of it but its connection, for another process."""
+        icy_state = self.icy or IcyState(0, 0)
+        return ListenerState(
+            **{name: getattr(self, name) for name in _TOLD},
+            id=self.id,
+            position=self.position,
+            pending=bytes(self.pending),
+            intro=0,
+            intro_left=len(self.intro),
+            metaint=icy_state.metaint,
+            until=icy_state.until,
+            told=icy_state.told,
+            bound_for=self.bound_for.name if self.bound_for is not None else None,
+            request=RequestState.of(self.request) if self.request is not None else None,
+            stay=self.stay.state() if self.stay is not None else None,
+        )
 
     @property
     def caught_up(self) -> bool:

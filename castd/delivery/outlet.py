@@ -101,6 +101,15 @@ class Outlet:
         self.ready.add(listener)
         self.serve(listener)
 
+    def keep(self, listener: Listener) -> None:
+        """Take on a listener of this mount as it is, in the middle of it."""
+        if listener.most_seconds:
+            self.limited.add(listener)
+        if listener.blocked:
+            self._block(listener)
+        else:
+            self.ready.add(listener)
+
     def forget(self, listener: Listener) -> None:
         """Serve it no more."""
         self.limited.discard(listener)

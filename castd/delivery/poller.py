@@ -69,6 +69,10 @@ class Poller(Generic[Who]):
         self._epoll.register(fd, _WATCHED)
         listener.on_gone.append(self._on_gone)
 
+    def forget(self, listener: Who) -> None:
+        """Watch a listener no more, although it does not end."""
+        self._remove(listener)
+
     def _remove(self, listener: Who) -> None:
         fd = listener.connection.fileno()
         del self._listeners[fd]

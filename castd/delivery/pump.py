@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from castd.delivery.outlet import Outlet
+from castd.mount.party import Goodbye
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class Watcher(Protocol):
     on_writable: Callable[[Listener], None]
 
     def add(self, listener: Listener) -> None: ...
+    def forget(self, listener: Listener) -> None: ...
     def watch_writable(self, listener: Listener) -> None: ...
 
 
@@ -96,6 +98,32 @@ class Pump:
         listener.mount.join(listener)
         listener.on_gone.append(self._on_leave)
         self.outlet(listener.mount).add(listener)
+
+    def go_on_with(self, listener: Listener) -> None:
+        """Take on one who listened in another process.
+
+        Raises:
+            OSError: as `add`.
+        """
+        self._poller.add(listener)
+        listener.mount.keep(listener)
+        listener.on_gone.append(self._on_leave)
+        outlet = self.outlet(listener.mount)
+        outlet.floor = min(outlet.floor, listener.position)
+        outlet.keep(listener)
+        outlet.news()
+
+    def part_with(self, listener: Listener) -> None:
+        """Another process goes on with a listener: forget it, and close our end without a word."""
+        self._poller.forget(listener)
+        self.outlet(listener.mount).forget(listener)
+        listener.gone = Goodbye.HANDED_OVER
+        listener.connection.close()
+
+    @property
+    def everybody(self) -> list[Listener]:
+        """All listeners of all mounts."""
+        return [listener for outlet in self._outlets.values() for listener in outlet.everybody]
 
     def _leave(self, listener: Listener) -> None:
         self.outlet(listener.mount).forget(listener)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import re
 from email.utils import formatdate
 from functools import partial
@@ -20,7 +21,9 @@ import trio
 
 from castd import __version__
 from castd.errors import ClientError, IncompleteBody
+from castd.hold import Hold
 from castd.http.messages import NO_CACHE, Client, Request, Response, decode_text, parse_query, phrase
+from castd.http.state import BodyState
 from castd.wire import shoutcast
 from castd.wire.icecast_head import HeadLimits, split_head
 
@@ -174,6 +177,29 @@ class Body:
         self._ended = False
         self._broken: ClientError | None = None
 
+    @classmethod
+    def of(cls, state: BodyState, stream: trio.abc.ReceiveStream) -> Body:
+        """A body of which another process received the beginning.
+
+        Args:
+            state: of a process that has our h11, where that parses it; from nobody else, as it is unpickled.
+        """
+        body = cls(stream, pickle.loads(state.parser) if state.parser else None, state.rest)
+        body._ended = state.ended
+        return body
+
+    def state(self) -> BodyState:
+        return BodyState(self._rest, pickle.dumps(self._parser) if self._parser else b"", self._ended)
+
+    @property
+    def is_raw(self) -> bool:
+        """Nothing frames it: it ends with the connection."""
+        return self._parser is None
+
+    def give_back(self, data: bytes) -> None:
+        """Have bytes of a raw body received again."""
+        self._rest = data + self._rest
+
     async def receive(self) -> bytes:
         """The next bytes, b"" at the end.
 
@@ -225,6 +251,13 @@ class Connection:
         identify: whose request it is, from its headers: one connection of a proxy carries those of many clients.
         fields: header fields of every small reply.
         on_answered: called with each exchange that was answered here, once it is over, and its seconds.
+        hold: through which requests are waited for; its readers are the streams.
+        received: of the next request, in another process.
+        first: no request has come yet.
+
+    Attributes:
+        received: of the next request, so far.
+        first: no request has come yet.
     """
 
     def __init__(
@@ -239,6 +272,9 @@ class Connection:
         identify: Callable[[Mapping[str, str]], Client] | None = None,
         fields: tuple[tuple[str, str], ...] = (),
         on_answered: Callable[[Exchange, float], None] = lambda exchange, seconds: None,
+        hold: Hold | None = None,
+        received: bytes = b"",
+        first: bool = True,
     ) -> None:
         self._stream = stream
         self._address = address
@@ -251,14 +287,16 @@ class Connection:
         self._identify = identify or (lambda headers: Client(address))
         self._common_fields = fields
         self._on_answered = on_answered
-        self._received = b""
-        self._first = True
+        self._hold = hold or Hold()
+        self.received = received
+        self.first = first
 
     async def serve(self) -> None:
         """Answer requests until the connection ends; a client that goes away is no error."""
         try:
-            while await self._serve_one():
-                self._on_wait()
+            with self._hold.reader(self._stream):
+                while await self._serve_one():
+                    self._on_wait()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("%s went away", self._address)
 
@@ -271,7 +309,7 @@ class Connection:
             if exchange is None:
                 return False
         except trio.TooSlowError:
-            if self._received:
+            if self.received:
                 log.info("%s sent no complete request within %g s", self._address, self._limits.header_timeout_seconds)
             return False
         except ClientError as error:
@@ -310,16 +348,19 @@ class Connection:
     async def _receive_request(self, parser: h11.Connection) -> Exchange | None:
         """The next request; None if the client hung up instead."""
         while True:
-            if self._first and (greeting := shoutcast.password_line(self._received)):
+            if self.first and (greeting := shoutcast.password_line(self.received)):
                 return self._greeted(*greeting)
-            if split := split_head(self._received, self._head_limits):
-                self._first = False
-                head, self._received = split
+            if split := split_head(self.received, self._head_limits):
+                self.first = False
+                head, self.received = split
                 return self._exchange(head, parser)
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await self._hold.read(self._stream, self._receive_some)
             if not data:
                 return None
-            self._received += data
+            self.received += data
+
+    async def _receive_some(self) -> bytes:
+        return bytes(await self._stream.receive_some(READ_BYTES))
 
     def _greeted(self, password: str, rest: bytes) -> Exchange:
         """What a SHOUTcast encoder asks for, who knows no requests."""
@@ -357,9 +398,9 @@ class Connection:
             prefix=client.prefix,
             raw_query=query,
         )
-        if framed and self._received:  # nothing would mean to h11 that the client hung up
-            parser.receive_data(self._received)
-        body = Body(self._stream, parser if framed else None, self._received)
+        if framed and self.received:  # nothing would mean to h11 that the client hung up
+            parser.receive_data(self.received)
+        body = Body(self._stream, parser if framed else None, self.received)
         exchange = Exchange(request, self._stream, body, self._limits)
         if framed:
             exchange.follow = partial(self._follow, parser)
@@ -368,7 +409,7 @@ class Connection:
     async def _follow(self, parser: h11.Connection) -> Exchange | None:
         """See Exchange.follow."""
         await self._stream.send_all(CARRY_ON)
-        self._received = parser.trailing_data[0]
+        self.received = parser.trailing_data[0]
         return await self._receive_request(h11.Connection(h11.SERVER, max_incomplete_event_size=2 * READ_BYTES))
 
     async def _answer(self, exchange: Exchange) -> Response | None:

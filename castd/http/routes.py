@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from castd.config import mount_name
 from castd.config.names import RESERVED
@@ -33,6 +35,32 @@ class Need(Enum):
     RELAY = "the right to see what there is to relay: a slave's or the admin's"
 
 
+class StayState(msgspec.Struct):
+    """A stay, for another process: what the service that let somebody in is to be told when it is over.
+
+    Attributes:
+        service: its name.
+        fields: of what it is told, without the seconds that it lasted.
+        login: that the client showed.
+        begun: monotonic seconds.
+    """
+
+    service: str
+    fields: dict[str, str]
+    login: tuple[str, str]
+    begun: float
+
+
+class Stay(Protocol):
+    """What lasts as long as a client is here."""
+
+    def state(self) -> StayState: ...
+
+    def end(self) -> None:
+        """The client has left. Called once."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Grant:
     """What castd.access.authorise gives a client.
@@ -45,7 +73,7 @@ class Grant:
         expires: wall time until which what it was given for is good; None for ever.
         seconds: for which a listener may listen; 0 means as long as everybody.
         listener_id: the number it is to have; 0 means any.
-        on_end: called once, when what it was given for is over.
+        stay: ends when what it was given for is over.
     """
 
     user: str = ""
@@ -55,23 +83,23 @@ class Grant:
     expires: float | None = None
     seconds: float = 0.0
     listener_id: int = 0
-    on_end: Callable[[], None] | None = None
+    stay: Stay | None = None
     kept: bool = False
 
     def covers(self, mount: str) -> bool:
         """Whether it is for this mount, too."""
         return self.mounts is None or mount in self.mounts
 
-    def keep(self) -> Callable[[], None] | None:
-        """Have it outlast the request: whoever keeps it calls what this returns, if anything, in the end."""
-        if self.on_end is not None:  # else it may be everybody's
+    def keep(self) -> Stay | None:
+        """Have it outlast the request: whoever keeps it ends what this returns, if anything."""
+        if self.stay is not None:  # else it may be everybody's
             self.kept = True
-        return self.on_end
+        return self.stay
 
     def close(self) -> None:
         """The request is over."""
-        if self.on_end is not None and not self.kept:
-            self.on_end()
+        if self.stay is not None and not self.kept:
+            self.stay.end()
 
 
 PUBLIC = Grant()

@@ -95,6 +95,20 @@ class Fallbacks:
         self.settle_all()
         log.warning("%s: its fallback is %s, by %s", mount.name, fallback or "none", by)
 
+    def go_on_with(self, mount: Mount, source: Source) -> bool:
+        """Have a mount stand in that did so in another process, at the same byte; False if there is none.
+
+        Args:
+            source: in the list of the mount it stands in for.
+        """
+        of = self._registry.get(source.fallback)
+        if of is None or mount.name in self._working:
+            return False
+        tap = MountTap(mount, of, source)
+        self._working[mount.name] = (mount, tap)
+        tap.go_on()
+        return True
+
     def _named(self) -> list[str]:
         return [name for name in self._current.config.mounts if name != "default"]
 
@@ -192,12 +206,12 @@ def _flows(other: Mount, working: str) -> bool:
 class MountTap:
     """Another mount's stream as a source; see castd.mount.mount.Tap."""
 
-    def __init__(self, mount: Mount, of: Mount) -> None:
+    def __init__(self, mount: Mount, of: Mount, source: Source | None = None) -> None:
         assert of.description is not None
         self.name = of.name
         self._mount = mount
         self._of = of
-        self._source = Source(
+        self._source = source or Source(
             address="",
             agent="",
             user="",
@@ -221,6 +235,11 @@ class MountTap:
         of.taps = (*of.taps, self)
         if of.timeline.title is not None:
             self.hear_title(of.timeline.title)
+
+    def go_on(self) -> None:
+        """Hear what comes from now on, having heard all there is."""
+        self._source.stop = self.stop
+        self._of.taps = (*self._of.taps, self)
 
     def stop(self) -> None:
         """See StandIn."""

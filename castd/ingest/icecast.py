@@ -69,6 +69,7 @@ class Icecast:
             protocol=request.method,
             greet=partial(exchange.send_raw, greeting),
             metaint=read_metaint(request.header("icy-metaint")),
+            body=exchange.body,
         )
         return None
 

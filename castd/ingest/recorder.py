@@ -84,6 +84,8 @@ class Recorders:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled, and then what is left."""
         async with trio.open_nursery() as self._nursery:
+            for mount in list(self._registry.mounts.values()):
+                self._settle(mount)
             task_status.started()
             await trio.sleep_forever()
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import pickle
 from typing import TYPE_CHECKING
 
 import trio
 
 from castd.errors import ClientError, FramingError, IncompleteBody
+from castd.hold import Hold
 from castd.http.connection import READ_BYTES
+from castd.ingest.state import SessionState
 from castd.mount.mount import FrameTooLarge
 from castd.mount.party import Goodbye
 from castd.mount.shape import recognised_shape
 from castd.wire import picture, tags
-from castd.wire.icy import IcyDemuxer, InlineTitle
-from castd.wire.sniff import Sniffer
+from castd.wire.icy import Fields, IcyDemuxer, InlineTitle
+from castd.wire.sniff import Sniffer, framer_of
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from castd.mount.mount import Mount
     from castd.mount.party import Source
     from castd.wire.framer import Framer, Head, Run
-    from castd.wire.icy import Fields
     from castd.wire.sniff import Recognised
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class Session:
             on a reset, or when the kernel gave the encoder's machine up.
         count: how many mounts there are.
         metaint: bytes between the ICY blocks the source itself sends, 0 if it sends none.
+        hold: through which it reads; it is the reader itself.
     """
 
     def __init__(
@@ -80,7 +83,11 @@ class Session:
         current: Current,
         count: Callable[[], int] = lambda: 1,
         metaint: int = 0,
+        hold: Hold | None = None,
     ) -> None:
+        self._hold = hold or Hold()
+        self._resting_until = 0.0
+        self._unread = b""
         self._mount = mount
         self._source = source
         self._receive = receive
@@ -94,6 +101,45 @@ class Session:
         self._last_frame = source.connected
         self._sample: bytearray | None = bytearray()  # of frames, until there are enough to read
 
+    def state(self) -> SessionState:
+        """What another process needs to go on with it. It must be held, or bytes would be missing."""
+        parsers = (self._demuxer, self._sniffer, self._framer)
+        return SessionState(
+            parsers=pickle.dumps(parsers),
+            unread=(self._framer or self._sniffer).unread,
+            inline_titles=self._demuxer is not None,
+            told=(self._told.title, self._told.url) if self._told else None,
+            last_frame=self._last_frame,
+            sample=bytes(self._sample) if self._sample is not None else None,
+        )
+
+    def go_on_from(self, state: SessionState, *, alike: bool) -> None:
+        """Be, being new, what a session was in another process.
+
+        Args:
+            state: from nobody else, as its parsers are unpickled.
+            alike: that process has our castd.wire. Otherwise new parsers begin with what was not parsed to the end.
+
+        Raises:
+            ValueError: it cannot go on with other parsers.
+        """
+        source = self._source
+        self._last_frame = state.last_frame
+        self._sample = bytearray(state.sample) if state.sample is not None else None
+        self._told = Fields(*state.told) if state.told else None
+        if alike:
+            self._demuxer, self._sniffer, self._framer = pickle.loads(state.parsers)
+            return
+        if state.inline_titles:
+            raise ValueError("titles between its frames cannot be followed by another version")
+        self._unread = state.unread
+        if source.shape.format:
+            self._framer = framer_of(source.shape.format)
+            if source.head is not None:
+                self._framer.feed(source.head.data)
+            if self._mount.source is source:
+                self._mount.rebase()
+
     async def run(self) -> Goodbye:
         """Read until the source ends, in whatever way.
 
@@ -101,7 +147,8 @@ class Session:
             Why it ended; being cancelled by `source.end` is not seen here.
         """
         try:
-            reason = await self._read()
+            with self._hold.reader(self):
+                reason = await self._read()
             await self._finish()
         except FramingError as error:
             log.warning("source of %s: %s", self._mount.name, error)
@@ -110,9 +157,11 @@ class Session:
 
     async def _read(self) -> Goodbye:
         source, clock = self._source, self._mount.clock.monotonic
+        unread, self._unread = self._unread, b""
+        await self._feed(unread)
         while True:
             try:
-                data = await self._next()
+                data = await self._hold.read(self, self._next)
             except trio.TooSlowError:
                 return Goodbye.SILENT
             except trio.BrokenResourceError as error:
@@ -131,23 +180,26 @@ class Session:
             if source.received - self._last_frame > NO_AUDIO_TIMES * self._timeout:
                 return Goodbye.NO_AUDIO
             if len(data) < READ_BYTES // 2:  # else there is more
-                await self._rest(source.received)
+                self._resting_until = self._rest(source.received)
 
-    async def _rest(self, since: float) -> None:
-        """Leave the next bytes in the kernel for a while, where there are many sources; a second read costs more than
+    def _rest(self, since: float) -> float:
+        """Until when to leave the next bytes in the kernel, where there are many sources; a second read costs more than
         what it brings early is worth."""
         longest = self._current.config.delivery.read_interval_max_seconds
         seconds = min(self._count() / READS_PER_SECOND, longest)
-        if seconds >= SHORTEST_REST_SECONDS:
-            await trio.sleep_until(math.ceil((since + seconds) / SHORTEST_REST_SECONDS) * SHORTEST_REST_SECONDS)
+        if seconds < SHORTEST_REST_SECONDS:
+            return 0.0
+        return math.ceil((since + seconds) / SHORTEST_REST_SECONDS) * SHORTEST_REST_SECONDS
 
     async def _next(self) -> bytes:
-        """What comes next, b"" at the end.
+        """What comes next, after the rest that is due; b"" at the end.
 
         Raises:
             trio.TooSlowError: nothing came in time, nor is anything there: a server that was stopped for longer than
                 the timeout finds deadline and data at once, and the source is not at fault.
         """
+        if self._resting_until:
+            await trio.sleep_until(self._resting_until)
         with trio.CancelScope(deadline=trio.current_time() + self._timeout):
             return await self._receive()
         with trio.fail_after(SECOND_LOOK_SECONDS):

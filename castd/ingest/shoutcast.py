@@ -14,7 +14,6 @@ import trio
 from castd.access.authorise import CHALLENGE
 from castd.config import mount_name
 from castd.errors import ClientError
-from castd.http.connection import READ_BYTES
 from castd.http.messages import Response, decode_text
 from castd.ingest.icecast import describe
 from castd.wire import shoutcast
@@ -97,14 +96,12 @@ class Shoutcast:
                 received += data
         fields, rest = split
         request = request.with_headers(fields)
-        pieces = [rest] if rest else []
-
-        async def receive() -> bytes:
-            return pieces.pop() if pieces else bytes(await exchange.stream.receive_some(READ_BYTES))
-
+        body = exchange.body
+        body.give_back(rest)
         await self._intake.feed(
-            exchange, call, describe(request.header), receive, protocol="SHOUTcast", greet=trio.lowlevel.checkpoint
-        )
+            exchange, call, describe(request.header), body.receive,
+            protocol="SHOUTcast", greet=trio.lowlevel.checkpoint, body=body,
+        )  # fmt: skip
 
     async def control(self, exchange: Exchange, call: Call) -> Response:
         """GET /admin.cgi?pass=...&mode=updinfo&song=...&url=... (captures C58-C63).

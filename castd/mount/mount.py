@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from castd.mount.observer import Observer
-from castd.mount.party import Goodbye
+from castd.mount.party import Goodbye, Source
 from castd.mount.pictures import Pictures
 from castd.mount.ring import Ring
 from castd.mount.shape import Shape
+from castd.mount.state import MountState
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
 from castd.wire.framer import ENTRY_SECONDS, Entry, Run
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from castd.config import MountSettings
-    from castd.mount.party import Description, Listener, Source
+    from castd.mount.party import Description, Listener
     from castd.wire.framer import Head
     from castd.wire.tags import StreamInfo
 
@@ -33,6 +34,14 @@ FIRST_RING_BYTES = 256 * 1024
 
 MEASURE_SECONDS = 2.0
 """A shorter span says little of a bitrate: Ogg pages often last a second."""
+
+
+_TOLD = (
+    "name", "description", "shape", "begun", "info", "started", "appended", "lost", "listener_peak", "visits",
+    "slow_listeners", "bytes_received", "chosen_fallback",
+)  # fmt: skip
+_TOLD_PRIVATELY = ("encoder_title", "told_title", "bytes_sent_to_departed", "base", "timed", "joining")
+"""Fields of castd.mount.state.MountState that a mount has as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,53 @@ class Mount:
         self._timed = True
         self._joining = False  # the source was recognised while it stood by, and begins at its next entry
         self._ring_limit = settings.ring_bytes
+
+    def state(self) -> MountState:
+        """All of it but its ring's memory and its listeners, for another process."""
+        own = {name: getattr(self, name) for name in _TOLD}
+        own |= {name: getattr(self, f"_{name}") for name in _TOLD_PRIVATELY}
+        return MountState(
+            **own,
+            ring=self.ring.state(),
+            timeline=self.timeline.state(),
+            pictures=self.pictures.state(),
+            sources=[each.state() for each in self.sources],
+        )
+
+    def go_on_from(self, state: MountState, descriptor: int) -> None:
+        """Be, being new, what a mount was in another process. Its sources are in the list; whoever cannot have one read
+        releases it.
+
+        Args:
+            descriptor: of the ring's memory; owned from now on.
+
+        Raises:
+            OSError, ValueError: see Ring.adopt.
+        """
+        ring = Ring.adopt(descriptor, state.ring)
+        self.ring.close()
+        self.ring, self.timeline = ring, Timeline.of(state.timeline)
+        for key, picture in state.pictures:
+            self.pictures.put(key, picture)
+        self.sources = [Source.of(each) for each in state.sources]
+        for name in _TOLD[1:]:
+            setattr(self, name, getattr(state, name))
+        for name in _TOLD_PRIVATELY:
+            setattr(self, f"_{name}", getattr(state, name))
+        # which title is shown is asked by identity
+        self._encoder_title = self.timeline.held(self._encoder_title)
+        self._told_title = self.timeline.held(self._told_title)
+        self._ring_limit = max(self._ring_limit, ring.capacity)
+        self.observer.mount_adopted(self)
+
+    def rebase(self) -> None:
+        """The source that feeds the ring counts its times anew: they go on from the live end."""
+        self._base = None
+
+    def part_with(self) -> None:
+        """Another process goes on with this mount: nothing that still happens here concerns anybody."""
+        self.observer, self.taps, self.on_feed = Observer(), (), lambda mount: None
+        self.sources = []  # so that nobody writes to the ring
 
     def reconfigure(self, settings: MountSettings) -> None:
         """Go on with other settings. A ring that has more room than it may have now keeps it until the mount closes."""
@@ -468,6 +524,10 @@ class Mount:
         if position >= self.ring.head:
             return 0.0
         return max(0.0, self.timeline.end - self.timeline.time_at(position))
+
+    def keep(self, listener: Listener) -> None:
+        """Have a listener here who was counted in before, in another process."""
+        self.listeners[listener.id] = listener
 
     def join(self, listener: Listener) -> None:
         """Count `listener` in."""

@@ -19,6 +19,9 @@ class Observer:
     def mount_opened(self, mount: Mount) -> None:
         """A mount was made."""
 
+    def mount_adopted(self, mount: Mount) -> None:
+        """A mount goes on that another process had; what it knows of itself is there already."""
+
     def mount_closed(self, mount: Mount, reason: Goodbye) -> None:
         """A mount is gone, and everybody there; `reason` is what they were told."""
 

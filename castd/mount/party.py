@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from castd.mount.shape import Shape
+from castd.wire.framer import Head
+from castd.wire.tags import StreamInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from castd.wire.framer import Head
-    from castd.wire.tags import StreamInfo
 
 
 class Ids:
@@ -25,6 +26,11 @@ class Ids:
     def __call__(self) -> int:
         """The next id."""
         self._last += 1
+        return self._last
+
+    @property
+    def last(self) -> int:
+        """The one given last; 0 before the first."""
         return self._last
 
     def go_on_after(self, last: int) -> None:
@@ -67,6 +73,7 @@ class Goodbye(Enum):
     NO_AUDIO = "no_audio", "was let go because nothing it sent could be recognised as audio"
     REPLACED = "replaced", "was replaced by another source, since it sent nothing any more"
     BROKEN = "broken", "was let go because its stream was broken"
+    HANDED_OVER = "handed_over", "goes on with the process that replaces this one"
     FAILED = "failed", "was let go because of an error in the server, which its log shows"
 
 
@@ -140,6 +147,32 @@ class Description:
     audio_info_text: str = ""
 
 
+class SourceState(msgspec.Struct):
+    """A source, for another process; see Source."""
+
+    id: int
+    address: str
+    agent: str
+    user: str
+    protocol: str
+    description: Description
+    connected: float
+    received: float
+    priority: int
+    bytes_received: int
+    skipped_bytes: int
+    shape: Shape
+    trail: tuple[str, ...]
+    fallback: str
+    head: Head | None
+    info: StreamInfo | None
+
+    def later(self, seconds: float) -> None:
+        """Have all its monotonic times so much later."""
+        self.connected += seconds
+        self.received += seconds
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Source:
     """One encoder at a mount, from its claim to its goodbye.
@@ -184,8 +217,24 @@ class Source:
     def __post_init__(self) -> None:
         self.received = self.connected
 
+    @classmethod
+    def of(cls, state: SourceState) -> Source:
+        """A source as it was elsewhere; nobody reads it yet."""
+        fields = msgspec.structs.asdict(state)
+        received = fields.pop("received")
+        source = cls(**fields, stop=_nothing)
+        source.received = received
+        return source
+
+    def state(self) -> SourceState:
+        return SourceState(**{name: getattr(self, name) for name in SourceState.__struct_fields__})
+
     def end(self, reason: Goodbye, by: str = "") -> None:
         """Say goodbye. Twice does no harm; the first reason stands."""
         if self.gone is None:
             self.gone, self.ended_by = reason, by
             self.stop()
+
+
+def _nothing() -> None:
+    pass

@@ -32,6 +32,10 @@ class Pictures:
         if len(self._pictures) > KEPT:
             self._pictures.popitem(last=False)
 
+    def state(self) -> list[tuple[str, Picture]]:
+        """All that are kept, for another process to `put`."""
+        return [*self._pictures.items()]
+
     def find(self, key: str) -> Picture | None:
         """The picture of a key, None if it is not kept (any more)."""
         return self._pictures.get(key)

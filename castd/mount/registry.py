@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from castd.config import Config, Current
     from castd.mount.mount import Clock
+    from castd.mount.state import MountState
 
 
 @dataclass(slots=True)
@@ -78,6 +79,13 @@ class Registry:
             settings = self._current.config.mount(name)
             mount = self.mounts[name] = Mount(name, settings, self.clock, self.observer, self._fed)
             self.observer.mount_opened(mount)
+        return mount
+
+    def adopt(self, state: MountState, descriptor: int) -> Mount:
+        """A mount that another process had, its sources in its list and no listeners yet; see Mount.go_on_from."""
+        mount = Mount(state.name, self._current.config.mount(state.name), self.clock, self.observer, self._fed)
+        mount.go_on_from(state, descriptor)
+        self.mounts[state.name] = mount
         return mount
 
     def _fed(self, mount: Mount) -> None:

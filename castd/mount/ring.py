@@ -1,6 +1,6 @@
 """A mount's bytes: one contiguous buffer addressed by absolute positions that never wrap.
 
-A reader is an integer. The buffer is a memfd mapped into memory, so that it can later be handed to another process. A
+A reader is an integer. The buffer is a memfd mapped into memory, so that it can be handed to another process. A
 memoryview slice must not outlive the call it was made for: a mapping cannot be closed while a view of it lives.
 """
 
@@ -9,8 +9,18 @@ from __future__ import annotations
 import mmap
 import os
 
+import msgspec
+
 SMALLEST = 64 * 1024
 """The largest run, an Ogg page of 65,307 bytes (RFC 3533 §6), fits a ring of this size."""
+
+
+class RingState(msgspec.Struct):
+    """A ring, for another process that has its memory."""
+
+    capacity: int
+    head: int
+    copied_from: int
 
 
 class Ring:
@@ -19,13 +29,34 @@ class Ring:
     Attributes:
         capacity: bytes it holds.
         head: absolute position after the newest byte.
+        descriptor: of the memory.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = max(capacity, SMALLEST)
         self.head = 0
         self._copied_from = 0  # what a smaller buffer had lost, a larger one does not have
-        self._map, self._view = _allocate(self.capacity)
+        self.descriptor, self._map, self._view = _allocate(self.capacity)
+
+    @classmethod
+    def adopt(cls, descriptor: int, state: RingState) -> Ring:
+        """The ring of another process, which does not write there any more.
+
+        Args:
+            descriptor: of its memory; owned from now on.
+
+        Raises:
+            OSError, ValueError: it cannot be mapped, or is not of that size.
+        """
+        ring = cls.__new__(cls)
+        ring.descriptor, ring.capacity = descriptor, state.capacity
+        ring.head, ring._copied_from = state.head, state.copied_from
+        ring._map = mmap.mmap(descriptor, state.capacity)
+        ring._view = memoryview(ring._map)
+        return ring
+
+    def state(self) -> RingState:
+        return RingState(self.capacity, self.head, self._copied_from)
 
     @property
     def tail(self) -> int:
@@ -74,7 +105,7 @@ class Ring:
         Raises:
             OSError: no memory for it; the ring is unchanged.
         """
-        larger, view = _allocate(capacity)
+        descriptor, larger, view = _allocate(capacity)
         self._copied_from = start = self.tail
         for piece in self.views(start, self.head):
             at = start % capacity
@@ -84,10 +115,11 @@ class Ring:
             start += len(piece)
             piece.release()
         self.close()
-        self.capacity, self._map, self._view = capacity, larger, view
+        self.capacity, self.descriptor, self._map, self._view = capacity, descriptor, larger, view
 
     def close(self) -> None:
-        """Free the memory, as soon as nobody looks at it: a traceback may still hold a view."""
+        """Free the memory, as soon as nobody looks at it: a traceback may still hold a view. Once."""
+        os.close(self.descriptor)
         try:
             self._view.release()
             self._map.close()
@@ -95,11 +127,12 @@ class Ring:
             pass  # freed with the last view
 
 
-def _allocate(capacity: int) -> tuple[mmap.mmap, memoryview]:
+def _allocate(capacity: int) -> tuple[int, mmap.mmap, memoryview]:
     fd = os.memfd_create("castd-ring", os.MFD_CLOEXEC)
     try:
         os.posix_fallocate(fd, 0, capacity)  # memory that is not there is an error here, not a SIGBUS at some append
         mapped = mmap.mmap(fd, capacity)
-    finally:
-        os.close(fd)  # the mapping keeps the file, and its own descriptor to it
-    return mapped, memoryview(mapped)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, mapped, memoryview(mapped)

@@ -12,10 +12,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from castd.wire.framer import Head
+import msgspec
+
+from castd.wire.framer import Head  # noqa: TC001 - msgspec reads the annotations of marks
 
 
 class EntryMark(NamedTuple):
@@ -71,6 +72,19 @@ fill the memory with them."""
 PAST_TITLES = 10
 """Titles kept after their audio is gone, for those who heard them."""
 
+
+class TimelineState(msgspec.Struct):
+    """All marks, for another process."""
+
+    end: float
+    entries: list[EntryMark]
+    heads: list[HeadMark]
+    splices: list[Splice]
+    titles: list[Title]
+    past_titles: list[Title]
+    titles_forgotten: int
+
+
 _position = attrgetter("position")
 _time = attrgetter("time")
 _Mark = TypeVar("_Mark", HeadMark, Splice, Title)
@@ -93,6 +107,27 @@ class Timeline:
         self._titles: list[Title] = []
         self._past_titles: deque[Title] = deque(maxlen=PAST_TITLES)
         self._titles_forgotten = 0
+
+    @classmethod
+    def of(cls, state: TimelineState) -> Timeline:
+        """A timeline as it was elsewhere."""
+        timeline = cls()
+        timeline.end, timeline._titles_forgotten = state.end, state.titles_forgotten
+        timeline._entries, timeline._heads = state.entries, state.heads
+        timeline._splices, timeline._titles = state.splices, state.titles
+        timeline._past_titles.extend(state.past_titles)
+        timeline.title = state.titles[-1] if state.titles else None
+        return timeline
+
+    def state(self) -> TimelineState:
+        return TimelineState(
+            self.end, self._entries, self._heads, self._splices, self._titles, [*self._past_titles],
+            self._titles_forgotten,
+        )  # fmt: skip
+
+    def held(self, title: Title | None) -> Title | None:
+        """The mark that is equal to a title; the title itself if there is none."""
+        return next((each for each in self._titles if each == title), title)
 
     def add_entry(self, entry: EntryMark) -> None:
         self._entries.append(entry)

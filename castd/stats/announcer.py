@@ -47,6 +47,10 @@ class Announcer(Observer):
     def mount_opened(self, mount: Mount) -> None:
         self._events.publish("mount.opened", mount.name, {})
 
+    def mount_adopted(self, mount: Mount) -> None:
+        if mount.lost is not None:
+            self._lost[mount] = mount.lost
+
     def mount_closed(self, mount: Mount, reason: Goodbye) -> None:
         self._events.publish("mount.closed", mount.name, {"reason": reason.value})
 

@@ -84,6 +84,11 @@ class FrameSync(FrameFormat):
         return self._last.sample_rate if self._last else 0
 
     @property
+    def unread(self) -> bytes:
+        """See castd.wire.framer.Framer."""
+        return bytes(self._buffer)
+
+    @property
     def channels(self) -> int:
         """Of the last frame returned; 0 before the first, or if its header does not say."""
         return self._last.channels if self._last else 0

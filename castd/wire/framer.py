@@ -82,6 +82,7 @@ class Framer(Protocol):
         tag_bytes: those of them that were recognised tags (ID3, Xing); the rest is damage.
         codec: as in Head.codec, or "mp3", "mp2", "mp1", "aac"; "unknown" until frames or headers told.
         sample_rate: in Hz, 0 likewise.
+        unread: bytes that wait for others, at the end of what was fed: another framer could go on with them.
     """
 
     @property
@@ -95,6 +96,9 @@ class Framer(Protocol):
 
     @property
     def tag_bytes(self) -> int: ...
+
+    @property
+    def unread(self) -> bytes: ...
 
     def feed(self, data: bytes) -> list[Run]:
         """Take the next bytes of the stream.
@@ -144,6 +148,7 @@ class Opaque:
     sample_rate = 0
     skipped_bytes = 0
     tag_bytes = 0
+    unread = b""
 
     def feed(self, data: bytes) -> list[Run]:
         return [Run(data[at : at + RUN_BYTES], None, None, (Entry(0, 0.0),)) for at in range(0, len(data), RUN_BYTES)]

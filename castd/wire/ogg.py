@@ -184,6 +184,10 @@ class OggFramer(Headed):
         return self._cutter.skipped_bytes
 
     @property
+    def unread(self) -> bytes:
+        return self._cutter.unread
+
+    @property
     def jumps(self) -> int:
         """Granule positions that could not be the time that went by."""
         return self._clock.jumps

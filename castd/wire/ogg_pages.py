@@ -123,6 +123,11 @@ class PageCutter:
         self._credit = _RETRY_BYTES
         self._credited_to = 0  # the offset in the stream up to which bytes have earned their credit
 
+    @property
+    def unread(self) -> bytes:
+        """What may be the beginning of a page."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next bytes of the stream; return the pages they complete."""
         self._buffer += data

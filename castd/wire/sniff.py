@@ -74,6 +74,11 @@ class Sniffer:
         self._trial = self._expected.framer() if self._expected else None
         self._seen = b""
 
+    @property
+    def unread(self) -> bytes:
+        """All it was fed: there is no verdict yet."""
+        return self._seen
+
     def feed(self, data: bytes) -> Recognised | None:
         """Take the first bytes of the stream; the verdict once there is one.
 
@@ -110,3 +115,8 @@ class Sniffer:
         framer = found.framer()
         content_type = self._declared if self._declared in found.types else found.types[0]
         return Recognised(found.name, content_type, framer, framer.feed(self._seen))
+
+
+def framer_of(name: str) -> Framer:
+    """A new framer of a format, as Recognised has its name."""
+    return next((each.framer for each in FORMATS if each.name == name), Opaque)()

@@ -69,6 +69,10 @@ class WebmFramer(Headed):
         self._run_start = 0.0
         self._entries: list[Entry] = []
 
+    @property
+    def unread(self) -> bytes:
+        return bytes(self._data)
+
     def feed(self, data: bytes) -> list[Run]:
         self._data += data
         at = 0

@@ -73,6 +73,9 @@ class FakePoller:
     def add(self, listener: Listener) -> None:
         listener.on_gone.append(self.waiting.discard)
 
+    def forget(self, listener: Listener) -> None:
+        self.waiting.discard(listener)
+
     def watch_writable(self, listener: Listener) -> None:
         self.waiting.add(listener)
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import trio
 
 from tests.e2e.client import get
-from tests.e2e.program import Program, until
+from tests.e2e.program import GOODBYE_SECONDS, Program, until
 
 SOURCE_PASSWORD = "s0urce-secret"
 ADMIN_PASSWORD = "adm1n-secret"
@@ -85,10 +90,17 @@ class Castd:
         listen: lines of TOML added to its [[listen]].
         port: of that; None leaves [[listen]] to the settings.
         limits: lines of TOML added to [limits].
+        tree: of the castd to run, if it is not this one; it may be a symbolic link.
     """
 
     def __init__(
-        self, folder: Path, settings: str = "", listen: str = "", port: int | None = 0, limits: str = ""
+        self,
+        folder: Path,
+        settings: str = "",
+        listen: str = "",
+        port: int | None = 0,
+        limits: str = "",
+        tree: Path | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
@@ -114,11 +126,14 @@ drain_seconds = 2
             encoding="utf-8",
         )
         config.chmod(0o600)
+        self.config = config
+        self._successor = 0
+        self._python = [sys.executable, "-P", "-m", "castd"]  # -P: not the castd of the current directory
         self._program = Program(
-            [sys.executable, "-m", "castd", "run", "-c", config],
+            [*self._python, "run", "-c", config],
             folder / "castd.out",
             errors=folder / "castd.log",
-            environment={"PYTHONUNBUFFERED": "1"},
+            environment={"PYTHONUNBUFFERED": "1", **({"PYTHONPATH": tree} if tree else {})},
         )
         self.address = ""
 
@@ -133,7 +148,33 @@ drain_seconds = 2
 
     @property
     def pid(self) -> int:
-        return self._program.process.pid
+        """Of the process that serves now."""
+        return self._successor or self._program.process.pid
+
+    async def upgrade(self) -> str:
+        """Have a new process go on with everything, as its operator does.
+
+        Returns:
+            What the command printed.
+        """
+        done = await self.command("upgrade")
+        said = done.stdout.decode()
+        assert done.returncode == 0, said + done.stderr.decode() + self.log()
+        match = re.search(r"process (\d+) goes on", said)
+        assert match, said
+        before, self._successor = self.pid, int(match[1])
+        await until(partial(_gone, before), seconds=10, what=f"process {before} to end")
+        return said
+
+    async def command(self, name: str) -> subprocess.CompletedProcess[bytes]:
+        """A command of castd with the configuration of this one."""
+        command = [*self._python, name, "-c", str(self.config)]
+        return await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+
+    async def _end_successor(self) -> None:
+        """It is not our child: nobody tells us its exit status, but its log does."""
+        os.kill(self._successor, signal.SIGTERM)
+        await until(partial(_gone, self._successor), seconds=GOODBYE_SECONDS, what="the end of the successor")
 
     @property
     def addresses(self) -> list[str]:
@@ -147,6 +188,9 @@ drain_seconds = 2
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._successor:
+            with trio.CancelScope(shield=True), suppress(ProcessLookupError):
+                await self._end_successor()
         exit_status = await self._program.stop()
         log = self.log()
         if error is not None and not isinstance(error, trio.Cancelled):
@@ -157,3 +201,15 @@ drain_seconds = 2
 
     def log(self) -> str:
         return self._program.text()
+
+
+def _has_ended(pid: int) -> bool:
+    """A process has ended; one that nobody has waited for has, too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+async def _gone(pid: int) -> bool:
+    return _has_ended(pid)

@@ -374,11 +374,11 @@ def configured(
 
 
 @asynccontextmanager
-async def serving(config: Config | None = None) -> AsyncIterator[Serving]:
-    """A server in this loop, on real sockets, for as long as the block, which has PATIENCE_SECONDS."""
+async def serving(config: Config | None = None, seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Serving]:
+    """A server in this loop, on real sockets, for as long as the block, which has so many seconds."""
     server = Server(config or configured(), SECRETS)
     urls: list[str] = []
-    with trio.fail_after(PATIENCE_SECONDS):
+    with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run, urls.extend)
             await until(lambda: bool(urls))

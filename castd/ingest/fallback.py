@@ -222,15 +222,17 @@ class MountTap:
             shape=of.shape,
             info=of.info,
             fallback=of.name,
+            head=of.timeline.head_at(of.ring.head),
         )
 
     def start(self) -> None:
-        """Begin with as much past audio as listeners lack since the encoder's last frame, or new ones want."""
+        """Begin with as much past audio as listeners lack since the encoder's last frame, or new ones want; none that
+        they heard when this mount stood in before."""
         mount, of = self._mount, self._of
         burst = mount.settings.burst_seconds
         missing = mount.clock.monotonic() - mount.appended if mount.ring.head else burst
         mount.take_on(self._source)
-        for run in of.recent(min(missing, burst)):
+        for run in of.recent(min(missing, burst), mount.heard.get(of.name, 0)):
             self.hear(run)
         of.taps = (*of.taps, self)
         if of.timeline.title is not None:
@@ -244,6 +246,7 @@ class MountTap:
     def stop(self) -> None:
         """See StandIn."""
         self._of.taps = tuple(tap for tap in self._of.taps if tap is not self)
+        self._mount.heard[self.name] = self._of.ring.head
         self._mount.release(self._source)
 
     def hear(self, run: Run) -> None:

@@ -38,7 +38,7 @@ MEASURE_SECONDS = 2.0
 
 _TOLD = (
     "name", "description", "shape", "begun", "info", "started", "appended", "lost", "listener_peak", "visits",
-    "slow_listeners", "bytes_received", "chosen_fallback",
+    "slow_listeners", "bytes_received", "chosen_fallback", "heard",
 )  # fmt: skip
 _TOLD_PRIVATELY = ("encoder_title", "told_title", "bytes_sent_to_departed", "base", "timed", "joining")
 """Fields of castd.mount.state.MountState that a mount has as they are."""
@@ -102,8 +102,8 @@ class Mount:
 
     Attributes:
         name: starts with a slash, percent-decoded.
-        sources: those recognised before the others, encoders before fallbacks, then by priority; the first feeds the
-            ring.
+        sources: those that are ready before the others, encoders before fallbacks, then by priority; the first feeds
+            the ring.
         taps: hear what is appended.
         listeners: by id.
         outlet: None while nobody ever listened.
@@ -120,6 +120,7 @@ class Mount:
         bytes_received: from all sources.
         closed: it is not used any more.
         chosen_fallback: name of the mount that an operator chose to stand in, "" for none; None if nobody chose.
+        heard: of mounts that stood in, by name: the position up to which their audio was heard here.
         pictures: to its titles.
         observer: is told what happens here.
         on_feed: called with it when another source feeds the ring, when that has begun, and when none does any more.
@@ -158,6 +159,7 @@ class Mount:
         self.bytes_received = 0
         self.closed = False
         self.chosen_fallback: str | None = None
+        self.heard: dict[str, int] = {}
         self._encoder_title: Title | None = None
         self._told_title: Title | None = None  # by a request, not by the stream
         self._bytes_sent_to_departed = 0
@@ -261,8 +263,8 @@ class Mount:
             self.release(source)
 
     def take_on(self, source: Source) -> None:
-        """Have `source` at this mount until it is released. One that stands by feeds the ring as soon as it is
-        recognised and nobody goes before it."""
+        """Have `source` at this mount until it is released. One that stands by feeds the ring as soon as it is ready
+        and nobody goes before it; until then nothing is lost of what is heard."""
         feeder = self.source
         self.sources.append(source)
         self._sort(feeder)
@@ -270,7 +272,7 @@ class Mount:
 
     def _sort(self, feeder: Source | None) -> None:
         """Put the sources in order; if that gives the ring another feeder, it begins."""
-        self.sources.sort(key=lambda each: (not each.shape.format, bool(each.fallback), -each.priority))
+        self.sources.sort(key=lambda each: (not each.ready, bool(each.fallback), -each.priority))
         if self.source is not feeder and self.source is not None:
             self._begin(self.source)
 
@@ -321,12 +323,9 @@ class Mount:
             content_type: for listeners; may differ from what the source declared.
         """
         source.description = replace(source.description, content_type=content_type)
-        feeder = self.source
         source.shape = shape
-        if source is feeder:
+        if source is self.source:
             self._adopt(source)
-        else:
-            self._sort(feeder)
 
     def _adopt(self, source: Source) -> None:
         self.description = source.description
@@ -369,6 +368,9 @@ class Mount:
         """
         if run.head is not None:
             source.head = run.head
+        if not source.ready and run.entries and (source is self.source or run.head is None):
+            source.ready = True
+            self._sort(self.source)
         if source is not self.source:
             return
         if self._joining:
@@ -438,15 +440,20 @@ class Mount:
                 self.outlet.make_room(tail)
             timeline.forget(tail)
 
-    def recent(self, seconds: float) -> list[Run]:
+    def recent(self, seconds: float, after: int = 0) -> list[Run]:
         """What a decoder begins with to hear the last so many seconds, or the newest stream if that is shorter.
         Times are the mount's media times.
+
+        Args:
+            after: position before which everything was heard.
 
         Returns:
             The headers in force, if there are some, and a run from each entry on; nothing if there is no audio yet.
         """
         timeline, ring = self.timeline, self.ring
         first = timeline.join(seconds)
+        if first is not None and first.position < after <= ring.head:
+            first = timeline.next_entry(after)
         if first is None or first.position >= ring.head:
             return []
         runs: list[Run] = []
@@ -454,8 +461,8 @@ class Mount:
         if head is not None:
             runs.append(Run(head.data, first.time, first.time, (), head))
         entries = timeline.entries_from(first.position)
-        for at, after in zip(entries, [*entries[1:], None], strict=True):
-            end, time = (after.position, after.time) if after else (ring.head, timeline.end)
+        for at, then in zip(entries, [*entries[1:], None], strict=True):
+            end, time = (then.position, then.time) if then else (ring.head, timeline.end)
             if end > at.position:
                 runs.append(Run(bytes(ring.read(at.position, end)), at.time, time, (Entry(0, at.time),)))
         return runs
@@ -571,11 +578,9 @@ class Mount:
 
 
 def _from_entry(run: Run, head: Head | None) -> list[Run]:
-    """What of a run a decoder can begin with that knows nothing of the stream yet: its headers, then from an entry on;
-    nothing if there is no entry."""
-    if run.head is not None:
-        return [run]
-    if not run.entries:
+    """What of a run a decoder can begin with that knows nothing of the stream yet: the headers, then from an entry on;
+    nothing if there is no entry, or what follows has other headers."""
+    if run.head is not None or not run.entries:
         return []
     first = run.entries[0]
     start = None if run.start is None else first.time

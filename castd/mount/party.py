@@ -166,6 +166,7 @@ class SourceState(msgspec.Struct):
     fallback: str
     head: Head | None
     info: StreamInfo | None
+    ready: bool = False
 
     def later(self, seconds: float) -> None:
         """Have all its monotonic times so much later."""
@@ -189,6 +190,7 @@ class Source:
         shape: of its bytes; without a format before they were recognised.
         head: the headers in force, where its format has some.
         info: what its bytes say of themselves; None until known.
+        ready: it has sent something that a decoder can begin with.
         trail: servers and mounts a relay's stream came through, as castd's tell each other.
         fallback: the mount or file that stands in for an encoder; "" for an encoder.
         gone, ended_by: as for a listener.
@@ -211,6 +213,7 @@ class Source:
     fallback: str = ""
     head: Head | None = None
     info: StreamInfo | None = None
+    ready: bool = False
     gone: Goodbye | None = None
     ended_by: str = ""
 

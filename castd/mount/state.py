@@ -38,6 +38,7 @@ class MountState(msgspec.Struct):
     base: float | None
     timed: bool
     joining: bool
+    heard: dict[str, int] = msgspec.field(default_factory=dict)
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

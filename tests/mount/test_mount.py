@@ -51,13 +51,15 @@ def test_the_higher_priority_feeds_and_the_standby_is_discarded() -> None:
     with here.claim(low.source):
         low.feed(2)
         with here.claim(high.source):
-            assert here.source is high.source
-            low.feed(2)
+            assert here.source is low.source  # until there is something to be heard instead
+            low.feed(1)
             high.feed(1)
+            assert here.source is high.source
+            low.feed(1)
         assert here.source is low.source
         low.feed(1)
     numbers = [number for _, number in frames_of(here.ring.read(0, here.ring.head))]
-    assert numbers == [0, 1, 0, 4]
+    assert numbers == [0, 1, 2, 0, 4]
 
 
 def test_a_run_larger_than_the_ring_is_refused_whole() -> None:

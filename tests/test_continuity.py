@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import pytest
@@ -30,6 +31,7 @@ class Form(Protocol):
     """A codec, as far as counting goes."""
 
     content_type: str
+    unchain: bool
 
     def start(self, session: int) -> bytes:
         """What precedes the frames of a connection."""
@@ -44,6 +46,7 @@ class Form(Protocol):
 
 class Mp3:
     content_type = "audio/mpeg"
+    unchain = False
     size = 417
     header = b"\xff\xfb\x90\x64"
 
@@ -69,6 +72,7 @@ class Aac(Mp3):
 
 class Opus:
     content_type = "audio/ogg"
+    unchain = False
 
     def start(self, session: int) -> bytes:
         bos = Page(BOS, 0, session, 0, bytes((19,)), b"OpusHead\x01\x02" + bytes(9))
@@ -89,6 +93,20 @@ class Opus:
                 assert page.bos
                 assert Page.read(pages[number + 1]).body.startswith(b"OpusTags")
             serial = page.serial
+        return pages
+
+
+class Unchained(Opus):
+    unchain = True
+
+    def frames(self, heard: bytes) -> list[bytes]:
+        pages = PageCutter().feed(heard)
+        first, tags, *audio = map(Page.read, pages)
+        assert [page.bos for page in (first, tags, *audio)].count(True) == 1
+        assert {page.serial for page in (first, tags, *audio)} == {first.serial}
+        for before, after in pairwise(audio):
+            assert after.sequence == before.sequence + 1
+            assert after.granule_position == before.granule_position + 960
         return pages
 
 
@@ -159,10 +177,10 @@ def check(form: Form, heard: bytes) -> set[int]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("form", [Mp3(), Aac(), Opus()], ids=["mp3", "aac", "opus"])
+@pytest.mark.parametrize("form", [Mp3(), Aac(), Opus(), Unchained()], ids=["mp3", "aac", "opus", "unchained"])
 async def test_fifty_flaps(form: Form, seed: int) -> None:
     config = configured(
-        mounts={"/live": {"fallback": "/night", "linger_seconds": 60.0}},
+        mounts={"/live": {"fallback": "/night", "linger_seconds": 60.0, "unchain": form.unchain}},
         djs=(Dj(user=DJ[0], password=DJ[1], priority=10),),
     )
     async with serving(config, seconds=60) as castd:

@@ -501,6 +501,7 @@ class MountSettings(Pace):
         intro_file: what every listener hears first; "" for nothing.
         dump_file: pattern of the names of files in which encoders' streams are recorded; "" records nothing.
         dump_rotate_bytes, dump_rotate_seconds: after which a new file is begun; 0 means not.
+        unchain: links of a chained Ogg stream are made into one, as far as they fit.
         charset: of titles that are not UTF-8 and name none.
         headers: fields added to listeners' replies, as "Name: value".
         max_listeners: of this mount; 0 means only the server's limit.
@@ -534,6 +535,7 @@ class MountSettings(Pace):
     dump_file: Annotated[str, PATH] = ""
     dump_rotate_bytes: Annotated[int, between(0, 1 << 50, "bytes")] = 0
     dump_rotate_seconds: Annotated[float, between(0, 100_000_000, "seconds")] = 0.0
+    unchain: bool = False
     charset: Annotated[str, CHARSET] = "iso-8859-1"
     headers: tuple[Annotated[str, HEADER], ...] = ()
     max_listeners: Annotated[int, between(0, 10_000_000)] = 0

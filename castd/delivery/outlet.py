@@ -233,7 +233,7 @@ class Outlet:
             target = timeline.next_entry(limit) or finish
         if target.position > finish.position:
             head = timeline.head_at(target.position)
-            if head is not None and head is not head_before:
+            if head is not None and head.needed_after(head_before):
                 listener.pending = bytes(listener.pending) + head.data
             listener.position = target.position
             listener.jumps += 1

@@ -18,6 +18,7 @@ from castd.mount.shape import Shape
 from castd.mount.state import MountState
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
 from castd.wire.framer import ENTRY_SECONDS, Entry, Run
+from castd.wire.ogg_unchain import Unchainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,6 +166,7 @@ class Mount:
         self._bytes_sent_to_departed = 0
         self._base: float | None = None  # media time at zero of the source's
         self._timed = True
+        self._unchainer = Unchainer() if settings.unchain else None
         self._joining = False  # the source was recognised while it stood by, and begins at its next entry
         self._ring_limit = settings.ring_bytes
 
@@ -178,6 +180,7 @@ class Mount:
             timeline=self.timeline.state(),
             pictures=self.pictures.state(),
             sources=[each.state() for each in self.sources],
+            unchainer=self._unchainer.state() if self._unchainer is not None else None,
         )
 
     def go_on_from(self, state: MountState, descriptor: int) -> None:
@@ -200,6 +203,8 @@ class Mount:
             setattr(self, name, getattr(state, name))
         for name in _TOLD_PRIVATELY:
             setattr(self, f"_{name}", getattr(state, name))
+        if self._unchainer is not None and state.unchainer is not None:
+            self._unchainer = Unchainer.of(state.unchainer)
         # which title is shown is asked by identity
         self._encoder_title = self.timeline.held(self._encoder_title)
         self._told_title = self.timeline.held(self._told_title)
@@ -218,6 +223,8 @@ class Mount:
     def reconfigure(self, settings: MountSettings) -> None:
         """Go on with other settings. A ring that has more room than it may have now keeps it until the mount closes."""
         self.settings = settings
+        if settings.unchain != (self._unchainer is not None):
+            self._unchainer = Unchainer() if settings.unchain else None
         self._ring_limit = max(settings.ring_bytes, self.ring.capacity)
 
     @property
@@ -310,6 +317,8 @@ class Mount:
 
     def _splice(self) -> None:
         """What comes is not the continuation of what was: who joins hears none of that."""
+        if self._unchainer is not None:
+            self._unchainer.break_off()
         if not self.timeline.begins_at(self.ring.head):
             self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.clock.wall()))
 
@@ -385,6 +394,8 @@ class Mount:
             self.on_feed(self)
 
     def _put(self, run: Run) -> None:
+        if self._unchainer is not None and self.shape.format == "ogg":
+            run = self._unchainer.rewrite(run)
         size = len(run.data)
         if size > self._ring_limit:
             raise FrameTooLarge(f"a frame of {size} bytes does not fit the ring, which may have {self._ring_limit}")
@@ -411,6 +422,8 @@ class Mount:
         if run.head is not None:
             timeline.add_head(self.ring.head, run.head)
             self.shape = self.shape.with_head(run.head)
+        if not size:
+            return
         if self.outlet is not None:
             self.outlet.news()
         for tap in self.taps:

@@ -8,6 +8,7 @@ from castd.mount.party import Description, SourceState
 from castd.mount.ring import RingState
 from castd.mount.shape import Shape
 from castd.mount.timeline import TimelineState, Title
+from castd.wire.ogg_unchain import UnchainerState
 from castd.wire.picture import Picture
 from castd.wire.tags import StreamInfo
 
@@ -39,6 +40,7 @@ class MountState(msgspec.Struct):
     timed: bool
     joining: bool
     heard: dict[str, int] = msgspec.field(default_factory=dict)
+    unchainer: UnchainerState | None = None
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

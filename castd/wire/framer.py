@@ -44,6 +44,8 @@ class Head:
         sample_rate: in Hz, 0 if unknown.
         channels: 0 if unknown.
         comment: the comment header packet of that stream, b"" if it has none. Untrusted.
+        unchained: serial number of the stream that several links were made into; None if they were not. Heads that
+            have it equal are of one stream, and who has had one needs no other.
     """
 
     data: bytes
@@ -51,6 +53,11 @@ class Head:
     sample_rate: int
     channels: int
     comment: bytes
+    unchained: int | None = None
+
+    def needed_after(self, other: Head | None) -> bool:
+        """Whether a decoder that has had the other one must be given this."""
+        return self is not other and (other is None or self.unchained is None or self.unchained != other.unchained)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,12 +33,18 @@ class GranuleClock:
     A granule position that cannot be the time that went by is set aside. If the next one goes on from before it, it was
     damage, and no time is lost; if the next one goes on from it, the encoder jumped, and the jump counts for nothing.
 
+    Args:
+        by_packets: count the sound there is, not that which is missing, or cut off at an end: where packets tell their
+            length, granule positions are not asked; where they do not, and a first page says neither when it began nor
+            how long it is, it counts for the most it can be, not for nothing.
+
     Attributes:
         jumps: granule positions that were set aside, so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_packets: bool = False) -> None:
         self.jumps = 0
+        self._by_packets = by_packets
         self._codec = Codec()
         self._origin = 0  # of the stream, in flicks
         self._samples = 0  # since then, those to be skipped included
@@ -52,6 +58,14 @@ class GranuleClock:
         self._codec = codec
         self._samples = self._begun = 0
         self._granule = self._astray = None
+
+    def go_on_from(self, state: tuple[int, int]) -> None:
+        """Have a stream, after `start`, go on where it was elsewhere."""
+        self._origin, self._begun = state
+
+    def state(self) -> tuple[int, int]:
+        """The media time, and samples of the packet that goes on."""
+        return self.flicks, self._begun
 
     @property
     def flicks(self) -> int:
@@ -73,7 +87,9 @@ class GranuleClock:
         granule = page.granule_position
         if not self.runs:
             return
-        if granule == NO_PACKET_ENDS:
+        if self._by_packets and self._codec.exact:
+            self._samples += self._samples_ended(page)
+        elif granule == NO_PACKET_ENDS:
             if self._granule is None:
                 self._samples_ended(page)  # only for the packet that goes on
         elif granule < 0:
@@ -104,7 +120,8 @@ class GranuleClock:
         """
         samples = min(self._samples_ended(page), HOLE_SECONDS * self._codec.sample_rate)
         before = max(0, page.granule_position - samples)
-        return before if self._codec.exact or not before else page.granule_position
+        told = self._codec.exact or self._by_packets or not before
+        return before if told else page.granule_position
 
     def _samples_ended(self, page: Page) -> int:
         """Samples in the packets that end on a page, of which one may have begun earlier."""

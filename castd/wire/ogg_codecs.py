@@ -56,6 +56,10 @@ class Codec:
         """Whether no header packet follows this one."""
         return False
 
+    def parameters(self, index: int, packet: bytes) -> bytes:
+        """What of header packet number `index` a decoder is set up with, as opposed to what describes one recording."""
+        return b""
+
     def samples(self, packet: bytes) -> int:
         """How many samples a packet decodes to, from its first bytes; if not exact, at most."""
         return 0
@@ -82,6 +86,9 @@ class Vorbis(_Closed):
     def is_header(self, index: int, packet: bytes) -> bool:
         return packet.startswith(bytes((2 * index + 1,)) + b"vorbis")
 
+    def parameters(self, index: int, packet: bytes) -> bytes:
+        return b"" if index == COMMENT_INDEX else packet
+
     def samples(self, packet: bytes) -> int:
         return self.long_block // 2  # §4.3.8: two windows overlap by half
 
@@ -93,6 +100,10 @@ class Opus(_Closed):
 
     def is_header(self, index: int, packet: bytes) -> bool:
         return index == 0 or packet.startswith(b"OpusTags")
+
+    def parameters(self, index: int, packet: bytes) -> bytes:
+        """Channels, gain and mapping (RFC 7845 §5.1); not the pre-skip, nor the rate of the original."""
+        return packet[9:10] + packet[16:] if index == 0 else b""
 
     def samples(self, packet: bytes) -> int:
         return opus_samples(packet)
@@ -111,6 +122,10 @@ class Flac(Codec):
         """§8.1: the last metadata block has its first bit set. In the first packet 13 bytes precede the block."""
         return bool(packet[13 if index == 0 else 0] & 0x80)
 
+    def parameters(self, index: int, packet: bytes) -> bytes:
+        """Block sizes, sample rate, channels and bits (RFC 9639 §8.2); not frame sizes, length and checksum."""
+        return packet[17:21] + packet[27:30] + bytes((packet[30] & 0xF0,)) if index == 0 else b""
+
     def samples(self, packet: bytes) -> int:
         return flac_samples(packet)
 
@@ -120,6 +135,9 @@ class Speex(_Closed):
     packet_samples: int = 0
     audio: ClassVar[bool] = True
     exact: ClassVar[bool] = True
+
+    def parameters(self, index: int, packet: bytes) -> bytes:
+        return packet if index == 0 else b""
 
     def samples(self, packet: bytes) -> int:
         return self.packet_samples

@@ -31,6 +31,8 @@ class _Stream:
         self.serial = bos.serial
         self.comment = b""
         self.complete = False
+        self.identification = b""
+        self.parameters = b""
         self._sequence = bos.sequence
         self._packets = 0
         self._unfinished = bytearray()
@@ -66,6 +68,8 @@ class _Stream:
             return True  # data on the last header page: against the rules, and harmless
         if not self.codec.is_header(self._packets, packet):
             return False
+        self.identification = self.identification or packet
+        self.parameters += self.codec.parameters(self._packets, packet)
         if self._packets == COMMENT_INDEX and self.codec.audio:
             self.comment = packet
         self.complete = self.codec.is_last_header(self._packets, packet)
@@ -113,6 +117,18 @@ class Link:
     def serial(self) -> int | None:
         """Of the primary stream; None before there is any."""
         return self._primary.serial if self._primary else None
+
+    @property
+    def identification(self) -> bytes:
+        """The first header packet of the primary stream."""
+        return self._primary.identification if self._primary else b""
+
+    @property
+    def parameters(self) -> bytes:
+        """Equal where a decoder that was set up for one link can go on with another; b"" if it can with none."""
+        if len(self._streams) != 1 or self._primary is None or not self._primary.parameters:
+            return b""
+        return self._primary.codec.name.encode() + self._primary.parameters
 
     @property
     def pictures(self) -> int | None:

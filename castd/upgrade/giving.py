@@ -18,7 +18,9 @@ from castd.mount.party import Goodbye, next_id
 from castd.sockets import PlainConnection
 from castd.upgrade.channel import DESCRIPTORS, Channel, ChannelError
 from castd.upgrade.messages import (
+    BODIES,
     FORMAT,
+    PARSERS,
     End,
     Go,
     ListenersTold,
@@ -28,8 +30,6 @@ from castd.upgrade.messages import (
     Start,
     Taken,
     TalksTold,
-    bodies,
-    parsers,
 )
 from castd.upgrade.taking import VARIABLE
 
@@ -231,14 +231,14 @@ class Giving:
         body, source = visiting.body, visiting.source
         if body is None or not isinstance(visiting.stream, trio.SocketStream):
             return False
-        readable = body.is_raw or self._ready.bodies == bodies()
+        readable = body.is_raw or self._ready.bodies == BODIES
         return readable and source.gone is None and self._parts.intake.hold.holds(visiting.session)
 
     def _tell_start(self, doors: Sequence[Bound], paused: float) -> None:
         registry = self._parts.registry
         start = Start(
-            parsers=parsers(),
-            bodies=bodies(),
+            parsers=PARSERS,
+            bodies=BODIES,
             clock=trio.current_time() - time.monotonic(),
             last_id=next_id.last,
             started=registry.started,

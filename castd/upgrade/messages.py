@@ -28,7 +28,7 @@ class Ready(msgspec.Struct, tag=True):
 
     Attributes:
         version: castd's.
-        parsers, bodies: what pickled parsers of streams and of bodies must come from; see `parsers` and `bodies`.
+        parsers, bodies: what pickled parsers of streams and of bodies must come from; see PARSERS and BODIES.
     """
 
     format: int
@@ -118,8 +118,7 @@ class Go(msgspec.Struct, tag=True):
 Message = Ready | Refused | Start | MountTold | SourcesTold | ListenersTold | TalksTold | End | Taken | Go
 
 
-def parsers() -> str:
-    """Stands for the code of our parsers: where it is the same, what one process pickles the other can use."""
+def _digest() -> str:
     folder = Path(castd.wire.__path__[0])
     digest = hashlib.sha256(platform.python_version().encode())
     for file in sorted(folder.glob("*.py")):
@@ -127,6 +126,10 @@ def parsers() -> str:
     return digest.hexdigest()
 
 
-def bodies() -> str:
-    """Likewise, of h11."""
-    return f"{version('h11')} {platform.python_version()}"
+PARSERS = f"loaded {_digest()}"
+"""Stands for the code of our parsers: where it is the same, what one process pickles the other can use. Taken while
+that code is loaded: at an upgrade another version's lies in its place already, and "loaded" tells processes that looked
+only then, as the first did that could hand over, from those that can be believed."""
+
+BODIES = f"{version('h11')} {platform.python_version()}"
+"""Likewise, of h11."""

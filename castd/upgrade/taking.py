@@ -19,7 +19,9 @@ from castd.mount.party import Goodbye, next_id
 from castd.sockets import Inherited, PlainConnection
 from castd.upgrade.channel import Channel, ChannelError
 from castd.upgrade.messages import (
+    BODIES,
     FORMAT,
+    PARSERS,
     End,
     Go,
     ListenersTold,
@@ -31,8 +33,6 @@ from castd.upgrade.messages import (
     Taken,
     TalksTold,
     Told,
-    bodies,
-    parsers,
 )
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class Predecessor:
             ConfigError: it does not come.
         """
         try:
-            self._channel.send(Ready(FORMAT, __version__, parsers(), bodies()))
+            self._channel.send(Ready(FORMAT, __version__, PARSERS, BODIES))
             start, descriptors = self._channel.receive(Start)
         except ChannelError as error:
             raise ConfigError(f"nothing to take over: the old process {error}") from None
         self._start = start
         self._later = trio.current_time() - time.monotonic() - start.clock
-        self._alike = start.parsers == parsers()
+        self._alike = start.parsers == PARSERS
         next_id.go_on_after(start.last_id)
         pairs = zip(descriptors, start.doors, strict=True)
         self.doors = [Inherited(descriptor, host, port) for descriptor, (host, port) in pairs]

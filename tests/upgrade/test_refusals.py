@@ -30,7 +30,7 @@ from castd.upgrade.messages import *
 from castd.upgrade.taking import VARIABLE
 channel = Channel(socket.socket(fileno=int(os.environ[VARIABLE])), 5)
 """
-READY = f"channel.send(Ready({FORMAT}, '9', parsers(), bodies()))\n"
+READY = f"channel.send(Ready({FORMAT}, '9', PARSERS, BODIES))\n"
 TO_THE_END = "while not isinstance(channel.receive(Told)[0], End): pass\n"
 
 FAILURES = {

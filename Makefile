@@ -8,6 +8,8 @@
 # make constraints   pin the dependencies of pyproject.toml anew
 
 PYTHON ?= python3
+# Tests at once: most of them wait for sound that takes its time.
+TESTERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -20,7 +22,7 @@ run: $(VENV)/installed
 	CASTD_SERVER__STATE_DIR='$(CASTD_SERVER__STATE_DIR)' exec $(BIN)/castd run -c etc/castd.toml
 
 test: peers check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TESTERS) --dist worksteal
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check

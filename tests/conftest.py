@@ -10,7 +10,7 @@ import pytest
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from trio.testing import MockClock
 
@@ -34,6 +34,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if not missing:
         return
     unavailable(f"not installed: {', '.join(missing)} (.ci/peers installs them)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have reports without lone surrogates, which hostile input leaves in captured logs and which cannot be sent from
+    the process that ran a test to the one that tells of it (pytest-xdist)."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def unavailable(message: str) -> NoReturn:

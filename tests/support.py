@@ -50,7 +50,7 @@ PROBE = {
 }
 """What the recorded source said of itself (capture A01)."""
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 """What a real socket is given before the test fails."""
 
 

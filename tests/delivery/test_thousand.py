@@ -84,8 +84,9 @@ async def test_hang_ups_are_seen_while_nothing_flows_and_cost_no_wake_up_after()
             encoder.silent = True  # connected, and silent from now on
             ears = await trio.to_thread.run_sync(swarm.join, 300, Kind.READS, "/numbers")
             mount = _mount(server)
-            await until(lambda: len(mount.listeners) == 300, 10.0)
-            await trio.to_thread.run_sync(swarm.listen, 0.3)
+            await until(lambda: len(mount.listeners) == 300, 20.0)
+            # who hangs up with something unread resets
+            await trio.to_thread.run_sync(swarm.drain, encoder.next - 2, 20.0)
             listeners = list(mount.listeners.values())
             for index, ear in enumerate(ears):
                 if index % 3 == 0:
@@ -95,7 +96,7 @@ async def test_hang_ups_are_seen_while_nothing_flows_and_cost_no_wake_up_after()
                     ear.sock.close()
                 else:
                     ear.sock.shutdown(socket.SHUT_WR)
-            await until(lambda: not mount.listeners, 2.0)
+            await until(lambda: not mount.listeners, 20.0)
             reasons = [listener.gone for listener in listeners if isinstance(listener, Listener)]
             wakes, turns = server.poller.wakes, server.pump.turns
             await trio.sleep(0.5)

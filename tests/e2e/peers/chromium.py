@@ -139,6 +139,7 @@ def browser(profile: Path) -> Iterator[BrowserContext]:
             env={**os.environ, "HOME": str(profile)},
         )
         try:
+            context.set_default_timeout(90_000)  # two cores may have much to do
             yield context
         finally:
             context.close()

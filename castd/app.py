@@ -52,7 +52,7 @@ from castd.control import Handler as Command
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
-from castd.errors import ConfigError
+from castd.errors import ConfigError, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
 from castd.http.routes import Need, Route, Router
@@ -62,6 +62,7 @@ from castd.ingest.intake import Intake
 from castd.ingest.recorder import Recorders
 from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
+from castd.log import warn_rarely
 from castd.log_tail import LogTail
 from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
@@ -69,6 +70,7 @@ from castd.mount.party import Goodbye, next_id
 from castd.mount.registry import Registry
 from castd.pages.pages import Pages
 from castd.reload import Reloader
+from castd.resolver import Resolver
 from castd.stats.announcer import Announcer
 from castd.stats.directories import Directories
 from castd.stats.events import Events
@@ -90,6 +92,9 @@ if TYPE_CHECKING:
     from castd.upgrade.taking import Predecessor
 
 log = logging.getLogger(__name__)
+
+SAVE_AGAIN_SECONDS = 10.0
+"""After bans could not be written to the disk."""
 
 JANITOR_SECONDS = 1.0
 """How often mounts are looked for whose source stayed away."""
@@ -287,6 +292,7 @@ class Server:
         Raises:
             ConfigError: an address cannot be bound, or root cannot become the configured user.
         """
+        trio.socket.set_custom_hostname_resolver(Resolver())
         if self.predecessor is not None:
             self.predecessor.begin(self.parts)
             listeners = await sockets.open_listeners(self.config.listen, self.predecessor.doors)
@@ -315,6 +321,8 @@ class Server:
         """Let go of what a server holds that does not run."""
         self.event_streams.followers.close()
         self.poller.close()
+        self.front.close()
+        self.manager.close()
 
     async def _serve(self, doors: list[sockets.Bound], ready: Callable[[list[str]], None]) -> None:
         with self.log_tail:
@@ -428,17 +436,37 @@ class Server:
             listener.end(Goodbye.DRAINED)
 
     async def _tidy(self) -> None:
+        bans_due = trio.current_time()
         while True:
             await trio.sleep(JANITOR_SECONDS)
-            for file in await trio.to_thread.run_sync(self.certificates.refresh):
-                log.info("the certificate %s changed and is used from now on", file)
-            if await trio.to_thread.run_sync(self.bans.refresh):
-                log.info("the lists of bans changed and are used from now on")
+            try:
+                await self._look_at_files()
+            except Exception as error:
+                if not lacks_resources(error):
+                    raise
+                warn_rarely(f"it cannot be seen whether files changed: {error or 'no memory'}")
             self.bans.forget_expired()
+            if self.bans.unsaved and trio.current_time() >= bans_due:
+                bans_due = trio.current_time() + SAVE_AGAIN_SECONDS
+                await self._save_bans()
             self.fallbacks.settle_all()
             self.pump.end_overdue(self.registry.clock.monotonic())
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
+
+    async def _save_bans(self) -> None:
+        try:
+            await self.bans.save()
+        except Exception as error:
+            if not isinstance(error, OSError) and not lacks_resources(error):
+                raise
+            warn_rarely(f"bans cannot be kept over a restart: {error or 'no memory'}")
+
+    async def _look_at_files(self) -> None:
+        for file in await trio.to_thread.run_sync(self.certificates.refresh):
+            log.info("the certificate %s changed and is used from now on", file)
+        if await trio.to_thread.run_sync(self.bans.refresh):
+            log.info("the lists of bans changed and are used from now on")
 
     async def _tell_of_sources(self) -> None:
         """URL authentication wants to know of encoders."""

@@ -9,6 +9,9 @@ from typing import Generic, TypeVar
 
 import trio
 
+from castd.errors import lacks_resources
+from castd.log import warn_rarely
+
 log = logging.getLogger(__name__)
 
 GATHER_SECONDS = 0.5
@@ -68,7 +71,10 @@ class Batches(Generic[Item]):
         # Cancelled before the thread has begun, they stay for the last write.
         try:
             await trio.to_thread.run_sync(self._write, self._taken, abandon_on_cancel=abandon, limiter=self._limiter)
-        except Exception:  # a bug of ours; streaming goes on
+        except Exception as error:
             self.lost += len(self._taken)
-            log.exception("%d records were lost", len(self._taken))
+            if lacks_resources(error):
+                warn_rarely(f"records are lost, there is no thread or memory to write them: {error or 'no memory'}")
+            else:  # a bug of ours; streaming goes on
+                log.exception("%d records were lost", len(self._taken))
         self._taken = []

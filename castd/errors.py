@@ -6,6 +6,14 @@ error. Anything unforeseen is a bug and shows its traceback, once, at the connec
 
 from __future__ import annotations
 
+import errno
+
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Descriptors or memory: there are none now, and there may be some again."""
+
+RETRY_AFTER = (("Retry-After", "5"),)
+"""When whoever found no resources may find some."""
+
 
 class CastdError(Exception):
     """Root of castd's own errors."""
@@ -40,3 +48,14 @@ class IncompleteBody(ClientError):
 
 class FramingError(CastdError):
     """The encoder's stream breaks a bound its format sets; the source is dropped with this message."""
+
+
+def lacks_resources(error: BaseException) -> bool:
+    """Whether an error only says that there is no descriptor, memory or thread left: it costs whoever wanted one, and
+    passes. A group of errors does if each of them does."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(lacks_resources, error.exceptions))
+    if isinstance(error, OSError):
+        return error.errno in EXHAUSTED
+    # threading has no error of its own for it
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "start new thread" in str(error))

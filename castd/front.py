@@ -5,7 +5,6 @@ One connection's error never reaches another: every exception ends here, at the 
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from contextlib import suppress
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from castd import sockets
+from castd import descriptors, sockets
 from castd.access.address import address_text, derive
-from castd.access.admission import FULL
+from castd.access.admission import FULL, NO_RESOURCES
 from castd.access.bans import refuse_unlisted
 from castd.access.crowd import Waiting
 from castd.access.proxied import receive_header
-from castd.errors import ClientError
+from castd.errors import EXHAUSTED, ClientError, lacks_resources
 from castd.hold import Hold
 from castd.http.connection import Connection
 from castd.http.routes import Call, Need
@@ -46,10 +45,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""No resources for another connection: it waits in the backlog until some are free."""
-
 BACK_OFF_SECONDS = 0.1
+"""When there are no resources for another connection."""
+
+TURNED_AWAY_AT_ONCE = 50
+"""Connections answered between two such pauses, where descriptors are short: 500 a second, for 5 % of a core."""
 
 COMMANDS = "/admin/"
 """Where Icecast's commands are; their arguments may come as a form."""
@@ -143,6 +143,7 @@ class FrontDoor:
         self._repeats = Repeats(REPEAT_SECONDS)
         self.handshaking: Waiting[trio.CancelScope] = Waiting()
         self._crowded_out: set[trio.CancelScope] = set()
+        self._reserve = descriptors.Reserve()
         self.stopping = False
         self.talks: dict[Hashable, Talk] = {}
         self.doors = Hold()
@@ -157,12 +158,29 @@ class FrontDoor:
         while True:
             try:
                 stream = await self.doors.read(bound, bound.listener.accept)
-            except OSError as error:
-                self._warn(f"cannot accept a connection: {error}")
-                await trio.sleep(BACK_OFF_SECONDS if error.errno in EXHAUSTED else 0)
+            except (OSError, MemoryError) as error:
+                self._warn(f"cannot accept a connection: {error or 'no memory'}")
+                code = getattr(error, "errno", None)
+                if code in descriptors.NONE_LEFT:
+                    self._reserve.turn_away(bound.listener, NO_RESOURCES.reply, TURNED_AWAY_AT_ONCE)
+                await trio.sleep(BACK_OFF_SECONDS if code is None or code in EXHAUSTED else 0)
                 continue
             self._registry.totals.connections += 1
+            if not descriptors.leaves(stream.socket.fileno(), descriptors.CONNECTIONS_LEAVE):
+                self._turn_away_for_others(stream)
+                continue
+            self._reserve.refill()
             connections.start_soon(self._edge, stream, partial(self._arrive, listen=bound.listen))
+
+    def _turn_away_for_others(self, stream: trio.SocketStream) -> None:
+        """The few descriptors that are left are for what goes on already."""
+        self._registry.observer.limit_reached(descriptors.LIMIT, descriptors.limit())
+        self._warn(f"too few file descriptors are left, a connection got {NO_RESOURCES.status}")
+        descriptors.turn_away(sockets.detach(stream), NO_RESOURCES.reply)
+
+    def close(self) -> None:
+        """Let go of what a door holds that nobody stands at."""
+        self._reserve.close()
 
     async def _edge(self, stream: trio.SocketStream, serve: Callable[[Edge], Awaitable[None]]) -> None:
         """One connection, start to end; nothing but the server's own cancellation leaves here."""
@@ -183,8 +201,11 @@ class FrontDoor:
                 self._warn(f"no TLS connection, {edge.address} was closed: {error or 'it took too long'}")
             except OSError as error:  # the peer was gone before we looked
                 log.debug("a connection broke: %s", error)
-            except Exception:
-                log.exception("a connection failed")
+            except Exception as error:
+                if lacks_resources(error):
+                    self._warn(f"no resources for a connection, {edge.address} was closed: {error}")
+                else:
+                    log.exception("a connection failed")
             finally:
                 self._admission.waiting.leave(scope)
                 self._admission.open.leave(edge.transport)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from castd.log import Repeats
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -24,6 +26,9 @@ STATUS_SECONDS = 10.0
 
 FIRST_DESCRIPTOR = 3
 """SD_LISTEN_FDS_START: passed descriptors are numbered from here on."""
+
+REPEAT_SECONDS = 300.0
+"""Between two warnings of the same trouble."""
 
 STOP_MARGIN_SECONDS = 10.0
 """Beyond the time for draining: closing and ending."""
@@ -43,6 +48,9 @@ class Notifier:
         watchdog_usec = environ.get("WATCHDOG_USEC", "") if meant_for_us else ""
         self._watchdog_seconds = int(watchdog_usec) / 1e6 if watchdog_usec.isdecimal() else 0.0
         self._status = ""
+        self._repeats = Repeats(REPEAT_SECONDS)
+        # made once: the watchdog wants to hear from a server that has no descriptor left, too
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) if address else None
 
     def ready(self) -> None:
         """Started, or done with reloading."""
@@ -88,14 +96,21 @@ class Notifier:
             await trio.sleep(interval)
 
     def _tell(self, *lines: str) -> None:
-        if not self._address:
+        if not self._address or self._socket is None:
             return
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-                sock.connect(self._address)
-                sock.send("\n".join(lines).encode("utf-8", "replace"))
+            self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
         except OSError as error:
-            log.warning("the service manager did not hear %s: %s", lines[0], error)
+            left_out = self._repeats.admit(str(error), time.monotonic())
+            if left_out is not None:
+                log.warning("the service manager did not hear %s: %s (%d times more since the last such line)",
+                            lines[0], error, left_out)  # fmt: skip
+
+    def close(self) -> None:
+        """Let go of the socket: nothing is told any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def passed_descriptors(environ: Mapping[str, str]) -> list[tuple[int, str]]:

@@ -65,10 +65,16 @@ def parse_tcp_info(data: bytes) -> TcpState | None:
 def read_tcp_state(fd: int) -> TcpState | None:
     """The state of the connection behind a descriptor; None where there is none any more, or it is not TCP."""
     try:
-        with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as sock:  # any family: only TCP's option is read
-            return parse_tcp_info(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
+        # any family: only TCP's option is read; and no copy, for which there may be no descriptor
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    except (OSError, ValueError):
+        return None
+    try:
+        return parse_tcp_info(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size))
     except OSError:
         return None
+    finally:
+        sock.detach()
 
 
 def descriptor(stream: object) -> int:

@@ -8,6 +8,9 @@ from typing import Generic, TypeAlias, TypeVar
 
 import trio
 
+from castd.errors import lacks_resources
+from castd.log import warn_rarely
+
 RECHECK_SECONDS = 1.0
 """How often it is looked whether a file was replaced."""
 
@@ -59,9 +62,12 @@ class WatchedFile(Generic[Content]):
         state = file_state(self._path)
         if state == self._state:
             return
-        self._state = state
         try:
-            self._content = self._read(self._path)
+            content = self._read(self._path)
         except (OSError, ValueError) as error:
-            self._content = self._nothing
+            if lacks_resources(error):  # it says nothing of the file, which is read a second later
+                warn_rarely(f"{self._path} changed and cannot be read now: {error}")
+                return
+            content = self._nothing
             self._complain(str(error))
+        self._state, self._content = state, content

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +57,26 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ma
 
 Managed = tuple[Manager, dict[str, str]]
 
+Make = Callable[[dict[str, str]], Notifier]
 
-def test_what_is_told(manager: Managed) -> None:
+
+@pytest.fixture
+def notifier_of() -> Iterator[Make]:
+    """Makes notifiers, and closes them in the end."""
+    made: list[Notifier] = []
+
+    def make(environ: dict[str, str]) -> Notifier:
+        made.append(Notifier(environ))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_what_is_told(manager: Managed, notifier_of: Make) -> None:
     listening, environ = manager
-    notifier = Notifier(environ)
+    notifier = notifier_of(environ)
     notifier.ready()
     notifier.status("3 sources,\n7 listeners ")
     notifier.status("3 sources, 7 listeners")
@@ -71,19 +88,21 @@ def test_what_is_told(manager: Managed) -> None:
     ]
 
 
-def test_reloading_carries_the_time(manager: Managed) -> None:
+def test_reloading_carries_the_time(manager: Managed, notifier_of: Make) -> None:
     listening, environ = manager
     before = time.monotonic_ns() // 1000
-    Notifier(environ).reloading()
+    notifier_of(environ).reloading()
     (message,) = listening.heard()
     match = re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=(\d+)", message)
     assert match
     assert before <= int(match[1]) <= time.monotonic_ns() // 1000
 
 
-async def test_the_watchdog_hears_twice_in_its_time(manager: Managed, autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_watchdog_hears_twice_in_its_time(
+    manager: Managed, notifier_of: Make, autojump_clock: trio.testing.MockClock
+) -> None:
     listening, environ = manager
-    notifier = Notifier({**environ, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
+    notifier = notifier_of({**environ, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())})
     with trio.move_on_after(7):
         await notifier.attend(lambda: "well")
     assert listening.heard() == ["WATCHDOG=1", "STATUS=well", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
@@ -91,17 +110,17 @@ async def test_the_watchdog_hears_twice_in_its_time(manager: Managed, autojump_c
 
 @pytest.mark.parametrize("watchdog", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "9000000", "WATCHDOG_PID": "1"}])
 async def test_without_a_watchdog_only_the_status_is_told(
-    manager: Managed, watchdog: dict[str, str], autojump_clock: trio.testing.MockClock
+    manager: Managed, notifier_of: Make, watchdog: dict[str, str], autojump_clock: trio.testing.MockClock
 ) -> None:
     listening, environ = manager
     lines = iter(["a", "a", "b", "b", "b"])
     with trio.move_on_after(35):
-        await Notifier({**environ, **watchdog}).attend(lambda: next(lines))
+        await notifier_of({**environ, **watchdog}).attend(lambda: next(lines))
     assert listening.heard() == ["STATUS=a", "STATUS=b"]
 
 
-async def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
-    notifier = Notifier({})
+async def test_nobody_listens(notifier_of: Make, caplog: pytest.LogCaptureFixture) -> None:
+    notifier = notifier_of({})
     notifier.ready()
     notifier.reloading()
     notifier.stopping(1)
@@ -109,9 +128,37 @@ async def test_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
 
 
-def test_a_manager_that_is_gone_does_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+def test_a_manager_that_is_gone_does_no_harm(
+    notifier_of: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    notifier_of({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
     assert "did not hear READY=1" in caplog.text
+
+
+def test_a_manager_that_does_not_read_is_told_of_once(
+    manager: Managed, notifier_of: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening, environ = manager
+    notifier = notifier_of(environ)
+    for number in range(2000):
+        notifier.status(f"{number}".ljust(1000, "."))
+    assert caplog.text.count("did not hear") == 1
+    assert listening.heard()[0].startswith("STATUS=0.")
+    caplog.clear()
+    notifier.status("read again")
+    assert listening.heard() == ["STATUS=read again"]
+
+
+def test_the_watchdog_hears_from_a_server_without_descriptors(manager: Managed, notifier_of: Make) -> None:
+    listening, environ = manager
+    notifier = notifier_of(environ)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        notifier.ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert listening.heard() == ["READY=1"]
 
 
 async def test_a_server_tells_when_it_is_ready_and_when_it_stops(

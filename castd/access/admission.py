@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from castd import descriptors
 from castd.access.address import trust
 from castd.access.crowd import Arrivals, Crowd, Waiting
 from castd.errors import ClientError
@@ -112,7 +113,8 @@ class Admission:
         Args:
             address: None while a proxy has not said it yet.
         """
-        most = self._current.config.limits.max_unread_heads
+        # whoever has not asked for anything yet leaves most descriptors to those who have
+        most = min(self._current.config.limits.max_unread_heads, descriptors.limit() // 2)
         for each in self.waiting.enter(who, address, most):
             self._on_limit("limits.max_unread_heads", most)
             each.cancel()
@@ -142,3 +144,6 @@ class Admission:
 
 FULL = Refusal(503, "too many connections wait for a request", RETRY_SECONDS)
 """For those who lost their place among the waiting."""
+
+NO_RESOURCES = Refusal(503, "the server has no resources for another connection", RETRY_SECONDS)
+"""For those at the door when descriptors are short."""

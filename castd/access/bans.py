@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import trio
+
 from castd.access.address import network
 from castd.access.ban_files import agent_glob, read_entries
 from castd.access.networks import GlobTable, NetworkTable, address_or_none, networks
@@ -120,6 +122,9 @@ class Bans:
     Args:
         wall: seconds since 1970.
 
+    Attributes:
+        unsaved: some changed since they were written to the disk.
+
     Raises:
         ConfigError: a list cannot be used.
     """
@@ -132,6 +137,8 @@ class Bans:
         self._addresses: NetworkTable[Ban] = NetworkTable()
         self._agents: GlobTable[Ban] = GlobTable()
         self._next_id = 1
+        self._saving = trio.Lock()
+        self.unsaved = False
         for ban in self._load():
             self._enter(ban)
 
@@ -206,6 +213,7 @@ class Bans:
         except ValueError as error:
             raise ClientError(400, f"no address or network: {error}") from None
         self._enter(ban)
+        self.unsaved = True
         return ban
 
     def remove(self, id: int) -> Ban:
@@ -217,11 +225,26 @@ class Bans:
         ban = self._made.pop(id, None)
         if ban is None:
             raise ClientError(404, "no ban made here has this id")
+        self.unsaved = True
         if ban.address:
             self._addresses.remove(network(ban.address), ban)
         else:
             self._agents.remove(ban.agent, ban)
         return ban
+
+    async def save(self) -> None:
+        """Write the bans to the disk.
+
+        Raises:
+            OSError: they cannot be; `unsaved` stays.
+        """
+        async with self._saving:
+            self.unsaved = False
+            try:
+                await trio.to_thread.run_sync(self.snapshot())
+            except BaseException:
+                self.unsaved = True
+                raise
 
     def forget_expired(self) -> None:
         """Let go of those whose time is over."""

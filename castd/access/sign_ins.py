@@ -6,10 +6,12 @@ They are kept in memory: after a restart one signs in anew.
 from __future__ import annotations
 
 import secrets
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
+from math import inf
 from typing import TYPE_CHECKING
 
 from castd.access.secrets import verify
@@ -39,13 +41,16 @@ class SignIn:
     Attributes:
         grant: what it may do.
         csrf_token: that its requests which change something must show.
-        expires: wall time after which it is over, whatever it does.
-        used: wall time of its last request.
+        expires: wall time after which it is over, whatever it does; for people.
+        good_until: wall time until which that is good with which it signed in; infinity for ever.
+        begun, used: monotonic time of its first and its last request.
     """
 
     grant: Grant
     csrf_token: str
     expires: float
+    good_until: float
+    begun: float
     used: float
 
 
@@ -54,10 +59,12 @@ class SignIns:
 
     Args:
         wall: seconds since 1970.
+        monotonic: seconds; a clock that is set ends no session, nor does it keep one alive.
     """
 
-    def __init__(self, wall: Callable[[], float]) -> None:
+    def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
+        self._monotonic = monotonic
         self._by_digest: OrderedDict[bytes, SignIn] = OrderedDict()
 
     def begin(self, grant: Grant, expires: float | None) -> tuple[str, SignIn]:
@@ -69,9 +76,10 @@ class SignIns:
         Returns:
             The value of its cookie.
         """
-        cookie, now = secrets.token_urlsafe(32), self._wall()
-        longest = now + LONGEST_SECONDS
-        made = SignIn(grant, secrets.token_urlsafe(32), min(longest, expires or longest), now)
+        cookie, now = secrets.token_urlsafe(32), self._monotonic()
+        good_until = inf if expires is None else expires
+        shown = min(self._wall() + LONGEST_SECONDS, good_until)
+        made = SignIn(grant, secrets.token_urlsafe(32), shown, good_until, now, now)
         self._by_digest[_digest(cookie)] = made
         if len(self._by_digest) > MOST:
             self._by_digest.popitem(last=False)
@@ -84,8 +92,8 @@ class SignIns:
         found = self._by_digest.get(_digest(cookie)) if cookie else None
         if found is None:
             return None
-        now = self._wall()
-        if now >= min(found.expires, found.used + SECONDS):
+        now = self._monotonic()
+        if now >= min(found.begun + LONGEST_SECONDS, found.used + SECONDS) or self._wall() >= found.good_until:
             self.end(request)
             return None
         found.used = now

@@ -123,7 +123,7 @@ class ShoutcastStatus:
             "backupstatus": 0,
             "streamlisted": 0,
             "streampath": mount.name,
-            "streamuptime": int(mount.clock.wall() - mount.started) if mount.source else 0,
+            "streamuptime": int(now - mount.source.connected) if mount.source else 0,
             "bitrate": str(facts.bitrate // 1000),
             "samplerate": str(facts.sample_rate),
             "content": facts.content_type,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import trio
 from msgspec import Meta, Struct
 
+from castd import descriptors
 from castd.access.bans import Ban, as_json
 from castd.api import shapes
 from castd.api.operation import answer, describes, read_body
@@ -56,7 +57,6 @@ class BanDesk:
     def __init__(self, bans: Bans, registry: Registry) -> None:
         self._bans = bans
         self._registry = registry
-        self._saving = trio.Lock()
 
     @describes("All bans, those made here first", answer=shapes.Bans)
     async def list(self, exchange: Exchange, call: Call) -> Response:
@@ -102,11 +102,10 @@ class BanDesk:
         return answer(as_json(ban, rfc3339))
 
     async def _save(self) -> None:
-        async with self._saving:
-            try:
-                await trio.to_thread.run_sync(self._bans.snapshot())
-            except OSError as error:
-                raise ClientError(503, f"in force, but not kept over a restart: {error.strerror}") from None
+        try:
+            await self._bans.save()
+        except OSError as error:
+            raise ClientError(503, f"in force, but not kept over a restart yet: {error.strerror}") from None
 
     def _kick(self, ban: Ban, by: str) -> int:
         """End those who are here and would be refused now."""
@@ -151,6 +150,7 @@ class LimitDesk:
             ("limits.max_unread_heads", limits.max_unread_heads, len(admission.waiting), ""),
             ("limits.max_connections_per_address", limits.max_connections_per_address, fullest, ""),
             ("limits.max_new_connections_per_minute", limits.max_new_connections_per_minute, new, ""),
+            (descriptors.LIMIT, descriptors.limit(), descriptors.in_use(), ""),
         ]
         for mount in sorted(registry.mounts.values(), key=lambda each: each.name):
             settings = mount.settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from castd import tls
+from castd import descriptors, tls
 from castd.api import shapes
 from castd.api.describe import describe_mount, is_public, mount_fields, public_mounts
 from castd.api.operation import describes, encode
@@ -20,6 +20,7 @@ from castd.delivery.followers import Follower, Followers
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.links import public_url
+from castd.tcp import descriptor
 
 if TYPE_CHECKING:
     from castd.access.crowd import Crowd
@@ -134,6 +135,9 @@ class EventStreams:
         if len(self.followers) >= most:
             self._registry.observer.limit_reached("limits.max_event_streams", most)
             raise ClientError(503, "too many event streams", (("Retry-After", "10"),))
+        if not descriptors.leaves(descriptor(exchange.stream), descriptors.LISTENERS_LEAVE):
+            self._registry.observer.limit_reached(descriptors.LIMIT, descriptors.limit())
+            raise ClientError(503, "no file descriptors are left for event streams", (("Retry-After", "10"),))
         position = self.followers.next
         last = self._number(exchange.request.header("last-event-id"))
         missed = None if last is None else self.followers.since(topic, last + 1)

@@ -23,7 +23,7 @@ from castd.http.connection import SERVER
 from castd.http.messages import TRAIL, Response
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts
-from castd.tcp import read_tcp_state
+from castd.tcp import descriptor, read_tcp_state
 from castd.wire import content_types
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Icecast:
         if _is_probe(request):
             return _answer_probe(mount, request)
         self._room.make_way(mount, call.user)
-        found = self._room.find(mount)
+        found = self._room.find(mount, descriptor(exchange.stream))
         if isinstance(found, Response):
             return found
         if found is not mount:
@@ -227,8 +227,8 @@ class Icecast:
         self._registry.totals.listeners += 1
         try:
             self._pump.add(listener)
-        except OSError:
-            log.exception("%s: listener %d cannot be watched", mount.name, listener.id)
+        except OSError as error:
+            log.error("%s: listener %d cannot be watched: %s", mount.name, listener.id, error)
             listener.end(Goodbye.FAILED)
 
     def go_on_with(self, state: ListenerState, connection: Connection, mount: Mount, intro: bytes) -> None:

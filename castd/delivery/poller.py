@@ -63,10 +63,14 @@ class Poller(Generic[Who]):
         return len(self._listeners)
 
     def add(self, listener: Who) -> None:
-        """Watch a listener until it ends."""
+        """Watch a listener until it ends.
+
+        Raises:
+            OSError: the kernel watches no more.
+        """
         fd = listener.connection.fileno()
-        self._listeners[fd] = listener
         self._epoll.register(fd, _WATCHED)
+        self._listeners[fd] = listener
         listener.on_gone.append(self._on_gone)
 
     def forget(self, listener: Who) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from castd import descriptors
 from castd.errors import ClientError
 from castd.http.messages import Response, quote_mount
 from castd.mount.party import Goodbye
@@ -31,14 +32,19 @@ class Room:
         self._current = current
         self._registry = registry
 
-    def find(self, mount: Mount) -> Mount | Response:
+    def find(self, mount: Mount, descriptor: int = -1) -> Mount | Response:
         """The mount where there is room for a listener of this one: itself or, where its operator wants it so, its
         fallback; or the way to go.
+
+        Args:
+            descriptor: of the listener's connection, -1 if it has none.
 
         Raises:
             ClientError: 503: there is no room, and nowhere to go.
         """
         reached = self._reached(mount)
+        if not descriptors.leaves(descriptor, descriptors.LISTENERS_LEAVE):
+            reached = descriptors.LIMIT, descriptors.limit(), "no file descriptors are left for listeners"
         if reached is None:
             return mount
         what, limit, words = reached

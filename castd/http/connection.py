@@ -20,10 +20,11 @@ import h11
 import trio
 
 from castd import __version__
-from castd.errors import ClientError, IncompleteBody
+from castd.errors import RETRY_AFTER, ClientError, IncompleteBody, lacks_resources
 from castd.hold import Hold
 from castd.http.messages import NO_CACHE, Client, Request, Response, decode_text, parse_query, phrase
 from castd.http.state import BodyState
+from castd.log import warn_rarely
 from castd.wire import shoutcast
 from castd.wire.icecast_head import HeadLimits, split_head
 
@@ -425,9 +426,13 @@ class Connection:
             )  # fmt: skip
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return None
-        except Exception:
-            log.exception("%s %s from %s failed", request.method, request.path[:LOGGED_PATH], request.address)
-            error = ClientError(500, "the server failed to answer; its log says why")
+        except Exception as failure:
+            if lacks_resources(failure):
+                warn_rarely(f"no resources for a request: {failure or 'no memory'}")
+                error = ClientError(503, "the server has no resources for this request", RETRY_AFTER)
+            else:
+                log.exception("%s %s from %s failed", request.method, request.path[:LOGGED_PATH], request.address)
+                error = ClientError(500, "the server failed to answer; its log says why")
         if exchange.answered:
             return None
         if request.method == SHOUTCAST:

@@ -93,7 +93,7 @@ async def post(target: Target, headers: Mapping[str, str], body: bytes, context:
     """
     try:
         stream = await _connect(target, context)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise NoAnswer(describe_error(error)) from None
     try:
         return await _exchange(stream, target, headers, body)

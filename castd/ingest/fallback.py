@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from castd.ingest.file_player import FilePlayer
+from castd.log import warn_rarely
 from castd.mount.mount import FrameTooLarge, Mount
 from castd.mount.party import Source
 
@@ -139,8 +140,8 @@ class Fallbacks:
         if mount is None:
             try:
                 mount = self._registry.open(name)
-            except OSError as error:
-                log.error("%s: no memory or descriptor for its ring: %s", name, error)
+            except (OSError, MemoryError) as error:
+                warn_rarely(f"{name}: no memory or descriptor for its ring: {error or 'no memory'}")
                 return
         if isinstance(wanted, str):
             assert self._nursery is not None

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.errors import ClientError
+from castd.errors import RETRY_AFTER, ClientError
 from castd.hold import Hold
 from castd.http.connection import Body
 from castd.http.state import RequestState
 from castd.ingest.session import Session
 from castd.ingest.state import VisitState
+from castd.log import warn_rarely
 from castd.mount.party import Goodbye, Source, closing_words
 from castd.stats.visits import arrival
 from castd.tcp import descriptor, read_tcp_state
@@ -228,9 +229,9 @@ class Intake:
             raise ClientError(403, "too many sources connected")
         try:
             return self._registry.open(name)
-        except OSError as error:
-            log.error("%s: no memory or descriptor for its ring: %s", name, error)
-            raise ClientError(503, "the server has no resources for another mount", (("Retry-After", "5"),)) from None
+        except (OSError, MemoryError) as error:
+            warn_rarely(f"{name}: no memory or descriptor for its ring: {error or 'no memory'}")
+            raise ClientError(503, "the server has no resources for another mount", RETRY_AFTER) from None
 
     def _rival(self, name: str, priority: int) -> Source | None:
         mount = self._registry.get(name)

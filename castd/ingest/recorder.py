@@ -10,12 +10,14 @@ import logging
 import time
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import trio
 
 from castd.batches import Batches
+from castd.log import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +33,11 @@ log = logging.getLogger(__name__)
 WAITING_RUNS = 1024
 """Runs of frames that wait for the disk, at most: one or two minutes of most streams."""
 
-RETRY_SECONDS = 30.0
+RETRY_SECONDS = 10.0
 """After a file could not be written."""
+
+REPEAT_SECONDS = 600.0
+"""Between two lines of a recording about the same trouble."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Piece:
     Attributes:
         starts: a decoder may begin with its first byte.
         head: the headers it needs for that, if it has some and they are not in `data`.
-        wall: when it came, seconds since 1970.
+        wall, at: when it came, seconds since 1970 and monotonic.
         fresh: the first one of a source.
     """
 
@@ -50,6 +55,7 @@ class Piece:
     starts: bool
     head: bytes
     wall: float
+    at: float
     fresh: bool
 
 
@@ -147,7 +153,10 @@ class Recording:
             return
         head = mount.timeline.head_at(mount.ring.head) if run.head is None else None
         starts = run.head is not None or bool(run.entries and run.entries[0].offset == 0)
-        self._batches.put(Piece(run.data, starts, head.data if head else b"", mount.clock.wall(), self._fresh))
+        clock = mount.clock
+        self._batches.put(
+            Piece(run.data, starts, head.data if head else b"", clock.wall(), clock.monotonic(), self._fresh)
+        )
         self._fresh = False
         if self._batches.lost != self._lost:
             if not self._lost:
@@ -167,18 +176,23 @@ class _File:
         self._file: IO[bytes] | None = None
         self._written = 0
         self._begun = 0.0
-        self._silent_until = 0.0
+        self._silent_until = -inf
+        self._failing = False
+        self._repeats = Repeats(REPEAT_SECONDS)
 
     def write(self, pieces: list[Piece]) -> None:
         """Write, in a new file where it is time for one."""
         for piece in pieces:
-            if piece.wall < self._silent_until:
+            if piece.at < self._silent_until:
                 continue
             try:
                 self._write(piece)
             except OSError as error:
-                log.error("%s: not recorded for %g s: %s", self._mount, RETRY_SECONDS, error)
-                self._silent_until = piece.wall + RETRY_SECONDS
+                left_out = self._repeats.admit(error.errno, piece.at)
+                if left_out is not None:
+                    log.error("%s: not recorded for %g s: %s (%d times more since the last such line)",
+                              self._mount, RETRY_SECONDS, error, left_out)  # fmt: skip
+                self._silent_until, self._failing = piece.at + RETRY_SECONDS, True
                 self.close()
 
     def close(self) -> None:
@@ -192,7 +206,7 @@ class _File:
 
     def _write(self, piece: Piece) -> None:
         rules = self._rules
-        full = 0 < rules.rotate_bytes <= self._written or 0 < rules.rotate_seconds <= piece.wall - self._begun
+        full = 0 < rules.rotate_bytes <= self._written or 0 < rules.rotate_seconds <= piece.at - self._begun
         if self._file is not None and piece.starts and (full or piece.fresh):
             self.close()
             self._open(piece, rotated=full and not piece.fresh)
@@ -201,6 +215,9 @@ class _File:
                 return
             self._open(piece, rotated=False)
         self._append(piece.data)
+        if self._failing:
+            self._failing = False
+            log.info("%s: recorded again", self._mount)
 
     def _open(self, piece: Piece, *, rotated: bool) -> None:
         path = self._rules.path(self._mount, piece.wall)
@@ -208,8 +225,9 @@ class _File:
         if rotated and path.exists():
             path = next(new for n in count(1) if not (new := path.with_name(f"{path.stem}.{n}{path.suffix}")).exists())
         self._file = path.open("ab", buffering=0)
-        self._written, self._begun = 0, piece.wall
-        log.info("%s: recorded in %s", self._mount, path)
+        self._written, self._begun = 0, piece.at
+        if not self._failing:
+            log.info("%s: recorded in %s", self._mount, path)
         if piece.head:
             self._append(piece.head)
 

@@ -202,7 +202,10 @@ class Relays:
         except ClientError as error:
             raise Unavailable(f"sends what cannot be relayed: {error}") from None
         with trio.CancelScope() as scope:
-            mount = self._registry.open(relay.mount)
+            try:
+                mount = self._registry.open(relay.mount)
+            except (OSError, MemoryError) as error:
+                raise Unavailable(f"has a stream for which there is no memory or descriptor here: {error}") from None
             source = Source(
                 address=urlsplit(upstream.url).hostname or "",
                 agent=headers.get("server", "")[:256],

@@ -9,14 +9,16 @@ import errno
 import logging
 import math
 import pickle
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from castd.errors import ClientError, FramingError, IncompleteBody
+from castd.errors import ClientError, FramingError, IncompleteBody, lacks_resources
 from castd.hold import Hold
 from castd.http.connection import READ_BYTES
 from castd.ingest.state import SessionState
+from castd.log import warn_rarely
 from castd.mount.mount import FrameTooLarge
 from castd.mount.party import Goodbye
 from castd.mount.shape import recognised_shape
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from castd.wire.sniff import Recognised
 
 log = logging.getLogger(__name__)
+
+Told = TypeVar("Told")
 
 NO_AUDIO_TIMES = 3
 """A source whose bytes yield no frame is given up after so many source timeouts: Ogg pages of near silence come
@@ -268,7 +272,10 @@ class Session:
     async def _show(self, read: Callable[[], tuple[tags.Tags, picture.Picture | None]], position: int) -> None:
         """Put the title that something in the stream tells on the timeline, with its picture."""
         mount = self._mount
-        told, cover = await trio.to_thread.run_sync(read, limiter=_tag_threads)
+        found = await _in_thread(read)
+        if found is None:
+            return
+        told, cover = found
         text = " - ".join(part for part in (told.artist, told.title) if part)
         if text and mount.source is self._source:
             mount.set_title(
@@ -296,7 +303,9 @@ class Session:
                 await self._set_info(self._framer.codec, sample)
 
     async def _set_info(self, codec: str, start: bytes, head: Head | None = None) -> None:
-        info = await trio.to_thread.run_sync(tags.stream_info, codec, start, limiter=_tag_threads)
+        info = await _in_thread(partial(tags.stream_info, codec, start))
+        if info is None:
+            return
         if (
             head is not None and info.codec == "unknown" and head.codec != "unknown"
         ):  # WebM's, which the framer has read
@@ -310,6 +319,17 @@ class Session:
             await self._recognise(self._sniffer.finish())
         if self._framer is not None:
             await self._append(self._framer.finish())
+
+
+async def _in_thread(read: Callable[[], Told]) -> Told | None:
+    """What mutagen says; None where there is no thread or memory to ask it, which must not end the stream."""
+    try:
+        return await trio.to_thread.run_sync(read, limiter=_tag_threads)
+    except Exception as error:
+        if not lacks_resources(error):
+            raise
+        warn_rarely(f"what a stream says of itself is not read: {error or 'no memory'}")
+        return None
 
 
 def _timed_out(error: trio.BrokenResourceError) -> bool:

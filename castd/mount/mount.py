@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from castd.mount.observer import Observer
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 FIRST_RING_BYTES = 256 * 1024
 """What a ring starts with; it doubles while it holds less than the configured seconds."""
+
+GROW_AGAIN_SECONDS = 60.0
+"""After there was no memory for a larger ring."""
 
 MEASURE_SECONDS = 2.0
 """A shorter span says little of a bitrate: Ogg pages often last a second."""
@@ -169,6 +173,7 @@ class Mount:
         self._unchainer = Unchainer() if settings.unchain else None
         self._joining = False  # the source was recognised while it stood by, and begins at its next entry
         self._ring_limit = settings.ring_bytes
+        self._grow_at = -inf  # monotonic time before which there was no memory for a larger ring
 
     def state(self) -> MountState:
         """All of it but its ring's memory and its listeners, for another process."""
@@ -439,14 +444,16 @@ class Mount:
         """Before `size` bytes are appended: grow the ring if it is too short in time, else clear what goes."""
         ring, timeline = self.ring, self.timeline
         while ring.head + size - ring.capacity > 0 and ring.capacity < self._ring_limit:
+            if self.clock.monotonic() < self._grow_at:
+                break
             long = timeline.oldest is not None and timeline.end - timeline.oldest.time >= self.settings.ring_seconds
             if long and size <= ring.capacity:
                 break
             try:
                 ring.grow(min(ring.capacity * 2, self._ring_limit))
-            except OSError as error:
-                log.warning("%s: the ring stays at %d bytes: %s", self.name, ring.capacity, error)
-                self._ring_limit = ring.capacity
+            except (OSError, MemoryError) as error:
+                log.warning("%s: the ring stays at %d bytes: %s", self.name, ring.capacity, error or "no memory")
+                self._grow_at = self.clock.monotonic() + GROW_AGAIN_SECONDS
         tail = ring.head + size - ring.capacity
         if tail > 0:
             if self.outlet is not None:

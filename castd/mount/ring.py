@@ -103,7 +103,7 @@ class Ring:
         """Move to a larger buffer; every position held stays valid.
 
         Raises:
-            OSError: no memory for it; the ring is unchanged.
+            OSError, MemoryError: no memory or descriptor for it; the ring is unchanged.
         """
         descriptor, larger, view = _allocate(capacity)
         self._copied_from = start = self.tail

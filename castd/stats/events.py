@@ -7,8 +7,9 @@ what does not fit is dropped, counted, and told once in a while.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -29,12 +30,14 @@ class Event:
         time: wall time, seconds since 1970.
         mount: the name of the mount it happened at; "" for none.
         fields: the rest, as JSON knows it.
+        at: monotonic time, in seconds.
     """
 
     name: EventName
     time: float
     mount: str
     fields: Mapping[str, Value]
+    at: float = field(default_factory=monotonic, compare=False)
 
     @property
     def moment(self) -> str:

@@ -53,6 +53,7 @@ class History:
         self._database: Database | None = None
         self._unwritten: list[Visit] = []
         self._tidied = float("-inf")
+        self._began = time.time() - time.monotonic()
         self._lost = 0
         self._repeats = Repeats(WARN_SECONDS)
 
@@ -105,8 +106,13 @@ class History:
 
     def _tidy(self, database: Database) -> None:
         if time.monotonic() - self._tidied >= RETENTION_SECONDS:
-            database.forget(time.time() - self._keep_seconds)
+            database.forget(self._now - self._keep_seconds)
             self._tidied = time.monotonic()
+
+    @property
+    def _now(self) -> float:
+        """Wall time, seconds since 1970; of a clock that was set far ahead no more than a day, lest all be too old."""
+        return min(time.time(), self._began + time.monotonic() + DAY_SECONDS)
 
     def _give_up(self, error: sqlite3.Error | OSError) -> None:
         """Until the next try."""

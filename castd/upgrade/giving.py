@@ -100,7 +100,10 @@ class Successor:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         if os.getpid() == 1:
             raise UpgradeError("castd is process 1: when it ends, so does the container; restart that instead")
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise UpgradeError(f"there is no descriptor to reach a new process by: {error.strerror}") from None
         # what the service manager told this process is not for the next one, which has the sockets from us
         kept = {name: text for name, text in environ.items() if name != "WATCHDOG_PID" and name[:7] != "LISTEN_"}
         try:

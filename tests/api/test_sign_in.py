@@ -98,7 +98,7 @@ async def test_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aut
 async def test_it_ends(tmp_path: Path) -> None:
     async with bench() as castd:
         now = 1000.0
-        ins = sign_ins.SignIns(lambda: now)
+        ins = sign_ins.SignIns(lambda: now, lambda: now)
         castd.server.gate.sign_ins = ins
         desk = next(r.handler for r in castd.server.router.routes if r.path == "/api/v1/session")
         desk.__self__._sign_ins = ins  # type: ignore[attr-defined]

@@ -98,7 +98,7 @@ async def test_ogg_files_begin_with_their_headers(tmp_path: Path) -> None:
 
 
 def pieces(first: int, after: int) -> list[Piece]:
-    return [Piece(frames(n, n + 1), n % 4 == 0, b"", 1e9 + n, n == 0) for n in range(first, after)]
+    return [Piece(frames(n, n + 1), n % 4 == 0, b"", 1e9 + n, 100.0 + n, n == 0) for n in range(first, after)]
 
 
 def test_a_new_file_after_so_many_seconds(tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     file.write(pieces(4, 8))
     data = (tmp_path / "a.mp3").read_bytes()
     assert data == frames(0, 4), "no piece of a frame"
-    assert "/live: not recorded for 30 s: [Errno 28] No space left on device" in caplog.text
+    assert "/live: not recorded for 10 s: [Errno 28] No space left on device" in caplog.text
     assert caplog.text.count("not recorded") == 1
     file.write(pieces(8, 60))
     file.close()
-    assert (tmp_path / "a.mp3").read_bytes() == frames(0, 4) + frames(36, 60)
+    assert (tmp_path / "a.mp3").read_bytes() == frames(0, 4) + frames(16, 60)
 
 
 async def test_a_disk_that_hangs_costs_frames_of_the_recording_only(
@@ -157,6 +157,6 @@ async def test_a_folder_that_cannot_be(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "file").write_text("")
     async with serving(config(tmp_path / "file")) as castd, await castd.encoder("/live") as encoder:
         await encoder.push(30)
-        await until(lambda: "not recorded for 30 s" in caplog.text)
+        await until(lambda: "not recorded for 10 s" in caplog.text)
         ear = await castd.ear("/live")
         assert await ear.exactly(FRAME_BYTES) == frames(0, 1)

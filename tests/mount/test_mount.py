@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from castd.config import Config, Current
-from castd.mount.mount import FrameTooLarge, Mount
+from castd.mount.mount import GROW_AGAIN_SECONDS, FrameTooLarge, Mount
 from castd.mount.party import Goodbye
 from castd.mount.registry import Registry
 from castd.wire.framer import Entry, Run
@@ -166,19 +166,35 @@ def test_a_stream_without_time_makes_no_entry_a_byte() -> None:
     assert 9 <= len({entry.position for entry in entries if entry}) <= 11
 
 
-def test_no_memory_for_a_larger_ring_keeps_the_one_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = mount()
+@pytest.mark.parametrize(
+    "error", [OSError(12, "Cannot allocate memory"), OSError(24, "Too many open files"), MemoryError()]
+)
+def test_no_memory_for_a_larger_ring_keeps_the_one_there_is(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = HandClock()
+    here = Mount("/live", settings(), time.clock)
     encoder = Encoder(here)
 
     def no_memory(capacity: int) -> None:
-        raise OSError(12, "Cannot allocate memory")
+        raise error
 
-    monkeypatch.setattr(here.ring, "grow", no_memory)
     with here.claim(encoder.source):
-        for _ in range(100):
+        with monkeypatch.context() as patch:
+            patch.setattr(here.ring, "grow", no_memory)
+            for _ in range(100):
+                encoder.feed(10)
+        assert here.ring.capacity == 256 * 1024
+        oldest = here.timeline.oldest
+        assert oldest
+        assert frames_of(here.ring.read(oldest.position, here.ring.head))
+        assert caplog.text.count("the ring stays at 262144 bytes") == 1
+        encoder.feed(10)
+        assert here.ring.capacity == 256 * 1024, "it is not tried all the time"
+        time.now += GROW_AGAIN_SECONDS
+        for _ in range(60):
             encoder.feed(10)
-    assert here.ring.capacity == 256 * 1024
-    assert frames_of(here.ring.read(here.timeline.oldest.position, here.ring.head)) if here.timeline.oldest else False
+        assert here.ring.capacity > 256 * 1024
 
 
 def test_the_time_of_streams_without_time_goes_on_from_source_to_source() -> None:

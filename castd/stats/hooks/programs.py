@@ -63,7 +63,7 @@ class Program:
     async def tell(self, parcel: Parcel) -> None:
         """Run the program for a parcel, from start to end."""
         async with self._limiter:
-            if time.time() - parcel.events[-1].time > STALE_SECONDS:
+            if time.monotonic() - parcel.events[-1].at > STALE_SECONDS:
                 warn_rarely(f"hook {self._hook.program} is too slow: events are dropped")
                 return
             try:
@@ -107,10 +107,17 @@ class Program:
     async def _attend(self, process: trio.Process) -> bool:
         """Log what it says until it ends; False if it did not in its time."""
         assert process.stdout is not None
+        ended = os.pidfd_open(process.pid)  # readable when it has, without a wait(2): it keeps its number
+        try:
+            return await self._attend_until(ended, process, process.stdout)
+        finally:
+            os.close(ended)
+
+    async def _attend_until(self, ended: int, process: trio.Process, output: trio.abc.ReceiveStream) -> bool:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._relay, process.stdout)
+            nursery.start_soon(self._relay, output)
             with trio.move_on_after(self._hook.timeout_seconds) as limit:
-                await _ended(process.pid)
+                await trio.lowlevel.wait_readable(ended)
             # Before anybody has waited for it, so that its number cannot be another's yet.
             _kill_group(process.pid)
             nursery.cancel_scope.deadline = trio.current_time() + LAST_SECONDS
@@ -184,15 +191,6 @@ def _readable(data: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-async def _ended(pid: int) -> None:
-    """Wait until a process has ended, without waiting for it in wait(2)'s sense: it keeps its number."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _kill_group(pid: int) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from castd.config.events import matching
+from castd.errors import lacks_resources
 from castd.http.post import Target
+from castd.log import warn_rarely
 from castd.stats.events import rfc3339
 from castd.stats.hooks.health import Health
 from castd.stats.hooks.outbox import open_outbox
@@ -148,6 +150,9 @@ async def _unbroken(run: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             return await run()
-        except Exception:
-            log.exception("a hook failed and goes on in %g s", AFTER_BUG_SECONDS)
+        except Exception as error:
+            if lacks_resources(error):
+                warn_rarely(f"no resources for hooks: {error or 'no memory'}")
+            else:
+                log.exception("a hook failed and goes on in %g s", AFTER_BUG_SECONDS)
             await trio.sleep(AFTER_BUG_SECONDS)

@@ -143,7 +143,7 @@ async def test_its_words_are_logged_up_to_a_bound(tmp_path: Path, caplog: pytest
 
 async def test_of_the_past_it_is_not_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (single,) = now().events
-    old = Event(single.name, single.time - STALE_SECONDS - 1, single.mount, single.fields)
+    old = replace(single, at=single.at - STALE_SECONDS - 1)
     await run(program(tmp_path, REPORT), Parcel((old,)))
     assert not (tmp_path / "report").exists()
 

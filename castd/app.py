@@ -62,6 +62,7 @@ from castd.ingest.intake import Intake
 from castd.ingest.recorder import Recorders
 from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
+from castd.levels.supervisor import Levels
 from castd.log import warn_rarely
 from castd.log_tail import LogTail
 from castd.mount.aliases import Aliases
@@ -132,6 +133,7 @@ class Server:
         self.relays = Relays(current, self.registry, self.records)
         self.directories = Directories(current, self.registry)
         self.samples = Samples(self.registry)
+        self.levels = Levels(self.registry)
         self.log_tail = LogTail()
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
         self.poller: Poller[Listener] = Poller()
@@ -362,6 +364,7 @@ class Server:
         services.start_soon(self.directories.run)
         services.start_soon(self._tell_of_sources)
         services.start_soon(self.samples.run)
+        services.start_soon(self.levels.run)
         services.start_soon(self.event_streams.run)
         services.start_soon(self._tidy)
         services.start_soon(self.manager.attend, self._status)

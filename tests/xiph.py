@@ -1,20 +1,18 @@
 """The Xiph decoders, through pyogg: an oracle for what a listener received.
 
-pyogg wraps the libraries with ctypes. Its own file classes do not expect holes or a stream of unknown length, so only
-its handles are used. Importing it appends to the environment's PATH with a separator that Linux does not know, which
-damages the last entry; hence the late import, inside a guard.
+pyogg's own file classes do not expect holes or a stream of unknown length, so only its handles are used; see
+castd.levels.xiph.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
-import os
 import tempfile
 from array import array
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
+
+from castd.levels.xiph import load
 
 _HOLE = -3  # OV_HOLE, OP_HOLE: pages are missing here; decoding goes on
 _CHUNK = 11520 * 8  # bytes: the largest Opus packet at 48 kHz, for several channels of 16 bits
@@ -57,29 +55,15 @@ def decode(codec: str, data: bytes) -> Decoded:
 
 def opus_packet_samples(packet: bytes) -> int:
     """What libopus says a packet decodes to at 48 kHz; negative if it is malformed."""
-    library = _load("opus", "PYOGG_OPUS_AVAIL").libopus
+    library = load("opus", "PYOGG_OPUS_AVAIL").libopus
     # pyogg declares the packet an array of no bytes, which takes no bytes object
     prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_int32, ctypes.c_int32)
     samples: int = prototype(("opus_packet_get_nb_samples", library))(packet, len(packet), 48_000)
     return samples
 
 
-def _load(name: str, *available: str) -> ModuleType:
-    """Import one module of pyogg, and see that it found its libraries."""
-    path = os.environ["PATH"]
-    try:
-        module = importlib.import_module(f"pyogg.{name}")
-    finally:
-        os.environ["PATH"] = path
-    if not all(getattr(module, flag) for flag in available):
-        raise ImportError(
-            f"pyogg found no shared library for {name}; on Debian: apt install libopusfile0 libvorbisfile3"
-        )
-    return module
-
-
 def _opus(data: bytes) -> Decoded:
-    opus: Any = _load("opus", "PYOGG_OPUS_AVAIL", "PYOGG_OPUS_FILE_AVAIL")
+    opus: Any = load("opus", "PYOGG_OPUS_AVAIL", "PYOGG_OPUS_FILE_AVAIL")
     error = ctypes.c_int()
     memory = (ctypes.c_ubyte * len(data)).from_buffer_copy(data)
     stream = opus.libopusfile.op_open_memory(memory, len(data), ctypes.byref(error))
@@ -102,7 +86,7 @@ def _opus(data: bytes) -> Decoded:
 
 
 def _vorbis(data: bytes) -> Decoded:
-    vorbis: Any = _load("vorbis", "PYOGG_VORBIS_AVAIL", "PYOGG_VORBIS_FILE_AVAIL")
+    vorbis: Any = load("vorbis", "PYOGG_VORBIS_AVAIL", "PYOGG_VORBIS_FILE_AVAIL")
     stream = vorbis.OggVorbis_File()
     with tempfile.NamedTemporaryFile(suffix=".ogg") as file:
         file.write(data)
@@ -128,7 +112,7 @@ def _vorbis(data: bytes) -> Decoded:
 
 
 def _flac(data: bytes) -> Decoded:
-    flac: Any = _load("flac", "PYOGG_FLAC_AVAIL")
+    flac: Any = load("flac", "PYOGG_FLAC_AVAIL")
     pcm, errors = array("h"), list[int]()
     format_: dict[str, int] = {}
 

@@ -5,6 +5,8 @@ import { count, duration, formatOf, nameOf } from "./text.js";
 
 const SILENT_SECONDS = 2;
 const DRIFT_SECONDS = 3;
+const QUIETEST_DBFS = -60; // the left end of the level's picture
+const DIGITAL_SILENCE_DBFS = -120;
 const WORDS = { live: "live", fallback: "a fallback stands in", waiting: "the source is away" };
 
 export const every = 2000;
@@ -94,6 +96,7 @@ function sourceLine(source, mount, may, again) {
     make("span", {}, source.fallback ? `Fallback: ${source.fallback}` : `${source.agent || "an encoder"} from ${source.address}`),
     make("span", { className: "quiet" }, `${source.user} · ${source.protocol} · ${duration(source.connected_seconds)}`),
     feeding ? health(mount.health) : make("span", { className: "quiet" }, "stands by"),
+    sound(source.sound),
     may("kick") && !source.fallback ? button("Disconnect…", kick, "copy danger") : null,
   );
 }
@@ -105,7 +108,7 @@ function health(facts) {
   const usual = [...bitrates].sort((a, b) => a - b)[bitrates.length >> 1];
   const unsteady = bitrates.filter((rate) => Math.abs(rate - usual) > usual / 2).length;
   const faults = [
-    silent > SILENT_SECONDS && `silent for ${silent.toFixed(0)} s`,
+    silent > SILENT_SECONDS && `nothing for ${silent.toFixed(0)} s`,
     gaps && count(gaps, "gap"),
     bitrates.length > 3 && unsteady > bitrates.length / 10 && "bitrate unsteady",
     Math.abs(drift) > DRIFT_SECONDS && `${Math.abs(drift).toFixed(1)} s ${drift > 0 ? "ahead of" : "behind"} the clock`,
@@ -116,6 +119,20 @@ function health(facts) {
     { className: faults.length ? "warn" : "good", title: `drift ${drift} s, last frame ${silent} s ago` },
     faults.length ? faults.join(", ") : "steady",
     picture,
+  );
+}
+
+// How loud a source is, as a picture and in words, where its mount wants to know.
+function sound(facts) {
+  if (!facts) return null;
+  const { level_dbfs: level, peak_dbfs: peak, quiet_seconds: quiet, silent } = facts;
+  const known = level === null ? "level not known" : level <= DIGITAL_SILENCE_DBFS ? "digital silence" : `${level.toFixed(0)} dBFS`;
+  const value = Math.max(QUIETEST_DBFS, level ?? QUIETEST_DBFS);
+  return make(
+    "span",
+    { className: silent ? "level warn" : "level quiet", title: peak === null ? known : `${known}, peak ${peak.toFixed(0)} dBFS` },
+    level === null ? null : make("meter", { min: QUIETEST_DBFS, max: 0, value, ariaLabel: "Level" }),
+    silent ? `silent for ${duration(quiet)}` : known,
   );
 }
 

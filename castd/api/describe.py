@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -149,7 +149,7 @@ def describe_details(mount: Mount, base: str, samples: Samples) -> shapes.MountD
 
 def _health(mount: Mount, samples: Samples) -> shapes.Health | None:
     found = samples.health(mount)
-    return None if found is None else shapes.Health(**asdict(found))
+    return None if found is None else shapes.Health(**{each.name: getattr(found, each.name) for each in fields(found)})
 
 
 def state(mount: Mount) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from castd.config.differences import Change
-from castd.stats.snapshot import ListenerFacts, SourceFacts
+from castd.stats.snapshot import ListenerFacts, SoundFacts, SourceFacts
 from castd.tcp import TcpState
 
 Moment = Annotated[str, Meta(description="RFC 3339, UTC", extra_json_schema={"format": "date-time"})]
@@ -149,6 +149,7 @@ class Health(Struct, kw_only=True):
     gaps: Annotated[int, Meta(description="times it sent nothing for two seconds or more")]
     drift_seconds: Annotated[float, Meta(description="audio it sent beyond what the clock says since it began")]
     last_frame_seconds: Annotated[float, Meta(description="since the last frame")]
+    sound: Annotated[SoundFacts | None, Meta(description="where the mount has silence_seconds; null while not told")]
 
 
 class History(Struct, kw_only=True):

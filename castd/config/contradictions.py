@@ -99,6 +99,10 @@ def check(config: Config, source: object, problems: Problems) -> None:
     for mount, own in config.mounts.items():
         if (chosen := own.get("url_auth", "")) and chosen not in names and "name" not in problems.failed:
             problems.add(source, f"{dotted('mounts', mount)}.url_auth: there is no [[url_auth]] of this name")
+    for name in config.mounts:
+        told = config.mounts[name].get("silence_fallback") and "silence_seconds" not in problems.failed
+        if told and not config.mount(name).silence_seconds:
+            problems.add(source, f"{dotted('mounts', name)}.silence_fallback: needs silence_seconds")
     if "fallback" not in problems.failed:
         for line in _fallback_loops(config):
             problems.add(source, line)

@@ -10,6 +10,8 @@ EventName: TypeAlias = Literal[
     "mount.opened",
     "source.connected",
     "source.returned",
+    "source.silent",
+    "source.sounding",
     "fallback.started",
     "fallback.ended",
     "title",

@@ -497,6 +497,9 @@ class MountSettings(Pace):
         no_mount: listeners are refused; what is here is for relays of the server's own, fallbacks and moves.
         fallback: the mount that stands in while there is no encoder; "" for none.
         fallback_file: stands in where that cannot, over and over; "" for none.
+        silence_seconds: an encoder that is quieter than silence_dbfs for so long is silent; 0 means nobody listens.
+        silence_dbfs: as root mean square of about a second, in dB below full scale.
+        silence_fallback: what stands in for an encoder does so while it is silent.
         fallback_when_full: who finds the mount full listens to the fallback mount.
         intro_file: what every listener hears first; "" for nothing.
         dump_file: pattern of the names of files in which encoders' streams are recorded; "" records nothing.
@@ -530,6 +533,9 @@ class MountSettings(Pace):
     no_mount: bool = False
     fallback: Annotated[str, MOUNT_OR_NONE] = ""
     fallback_file: Annotated[str, PATH] = ""
+    silence_seconds: Annotated[float, between(0, 86_400, "seconds")] = 0.0
+    silence_dbfs: Annotated[float, between(-110, 0, "dBFS")] = -50.0
+    silence_fallback: bool = False
     fallback_when_full: bool = False
     intro_file: Annotated[str, PATH] = ""
     dump_file: Annotated[str, PATH] = ""

@@ -1,4 +1,4 @@
-"""What stands in for an encoder that is away: another mount, or a file.
+"""What stands in for an encoder that is away, or silent where the mount's settings say so: another mount, or a file.
 
 A fallback is one more source of the mount it stands in for, behind every encoder in the mount's list. So listeners stay
 where they are, players get one stream, and an encoder that comes back is heard as soon as it has sent something that a
@@ -47,7 +47,7 @@ class StandIn(Protocol):
 
 
 class Fallbacks:
-    """Sees to it that each mount without an encoder has the fallback it is to have, while that can be had.
+    """Sees to it that each mount without an encoder that is to be heard has its fallback, while that can be had.
 
     A mount that the configuration names has its fallback always; any other as long as somebody listens.
 
@@ -162,7 +162,7 @@ class Fallbacks:
         """
         if self.stopping or (mount is not None and mount.closed):
             return None
-        if mount is not None and mount.encoder is not None and mount.encoder is mount.source and mount.begun:
+        if mount is not None and not mount.needs_fallback:
             return None
         if name not in self._current.config.mounts and not (mount is not None and mount.listeners):
             return None

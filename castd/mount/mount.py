@@ -16,6 +16,7 @@ from castd.mount.party import Goodbye, Source
 from castd.mount.pictures import Pictures
 from castd.mount.ring import Ring
 from castd.mount.shape import Shape
+from castd.mount.sound import Sound
 from castd.mount.state import MountState
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
 from castd.wire.framer import ENTRY_SECONDS, Entry, Run
@@ -107,8 +108,8 @@ class Mount:
 
     Attributes:
         name: starts with a slash, percent-decoded.
-        sources: those that are ready before the others, encoders before fallbacks, then by priority; the first feeds
-            the ring.
+        sources: those that are ready before the others, encoders before fallbacks, silent encoders after these where
+            the settings say so, then by priority; the first feeds the ring.
         taps: hear what is appended.
         listeners: by id.
         outlet: None while nobody ever listened.
@@ -231,6 +232,10 @@ class Mount:
         if settings.unchain != (self._unchainer is not None):
             self._unchainer = Unchainer() if settings.unchain else None
         self._ring_limit = max(settings.ring_bytes, self.ring.capacity)
+        if not settings.silence_seconds:
+            for source in self.sources:
+                source.sound = Sound()
+        self._sort(self.source)
 
     @property
     def source(self) -> Source | None:
@@ -246,6 +251,12 @@ class Mount:
     def fallback(self) -> str:
         """Name of the mount that is to stand in while no encoder is here; "" for none."""
         return self.settings.fallback if self.chosen_fallback is None else self.chosen_fallback
+
+    @property
+    def needs_fallback(self) -> bool:
+        """No encoder that is to be heard feeds the ring yet."""
+        encoder = self.encoder
+        return encoder is None or encoder is not self.source or not self.begun or self.passes_over(encoder)
 
     @property
     def format(self) -> str:
@@ -284,9 +295,30 @@ class Mount:
 
     def _sort(self, feeder: Source | None) -> None:
         """Put the sources in order; if that gives the ring another feeder, it begins."""
-        self.sources.sort(key=lambda each: (not each.ready, bool(each.fallback), -each.priority))
+        self.sources.sort(key=lambda each: (not each.ready, self._rank(each), -each.priority))
         if self.source is not feeder and self.source is not None:
             self._begin(self.source)
+
+    def _rank(self, source: Source) -> int:
+        if self.passes_over(source):
+            return 2
+        return 1 if source.fallback else 0
+
+    def passes_over(self, source: Source) -> bool:
+        """Whether fallbacks go before it, since it is silent."""
+        return self.settings.silence_fallback and source.sound.silent and not source.fallback
+
+    def hear(self, source: Source, level_dbfs: float | None, peak_dbfs: float | None, seconds: float) -> None:
+        """Somebody has decoded what a source sends; see Sound.hear. Where it is silent now, or not any more, that may
+        give the ring another feeder."""
+        if source not in self.sources or not source.sound.hear(level_dbfs, peak_dbfs, seconds, self.settings):
+            return
+        if source.sound.silent:
+            self.observer.source_silent(self, source)
+        else:
+            self.observer.source_sounding(self, source)
+        self._sort(self.source)
+        self.on_feed(self)
 
     def release(self, source: Source) -> None:
         """Take `source` out; the next in line feeds the ring, or the mount waits for one. Twice does no harm."""
@@ -380,6 +412,8 @@ class Mount:
         Raises:
             FrameTooLarge: it does not fit the ring.
         """
+        if source.ear is not None:
+            source.ear(run)
         if run.head is not None:
             source.head = run.head
         if not source.ready and run.entries and (source is self.source or run.head is None):

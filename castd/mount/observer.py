@@ -31,6 +31,12 @@ class Observer:
     def source_ended(self, mount: Mount, source: Source) -> None:
         """A source has left the mount and its list."""
 
+    def source_silent(self, mount: Mount, source: Source) -> None:
+        """A source has been too quiet for as long as its mount allows; its `sound` says how quiet."""
+
+    def source_sounding(self, mount: Mount, source: Source) -> None:
+        """A silent source can be heard again."""
+
     def title_set(self, mount: Mount, title: Title) -> None:
         """A title was put on the timeline, maybe the same as before."""
 

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from castd.mount.shape import Shape
+from castd.mount.sound import Sound
+from castd.mount.steadiness import Steadiness
 from castd.wire.framer import Head
 from castd.wire.tags import StreamInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from castd.wire.framer import Run
 
 
 class Ids:
@@ -167,11 +171,14 @@ class SourceState(msgspec.Struct):
     head: Head | None
     info: StreamInfo | None
     ready: bool = False
+    sound: Sound = msgspec.field(default_factory=Sound)
+    steadiness: Steadiness = msgspec.field(default_factory=Steadiness)
 
     def later(self, seconds: float) -> None:
         """Have all its monotonic times so much later."""
         self.connected += seconds
         self.received += seconds
+        self.steadiness.later(seconds)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -193,6 +200,9 @@ class Source:
         ready: it has sent something that a decoder can begin with.
         trail: servers and mounts a relay's stream came through, as castd's tell each other.
         fallback: the mount or file that stands in for an encoder; "" for an encoder.
+        sound: what can be heard of it, as far as somebody listens.
+        steadiness: how steadily it sends.
+        ear: hears all it sends, also while it stands by; None while nobody wants to.
         gone, ended_by: as for a listener.
     """
 
@@ -214,6 +224,9 @@ class Source:
     head: Head | None = None
     info: StreamInfo | None = None
     ready: bool = False
+    sound: Sound = field(default_factory=Sound)
+    steadiness: Steadiness = field(default_factory=Steadiness)
+    ear: Callable[[Run], None] | None = None
     gone: Goodbye | None = None
     ended_by: str = ""
 

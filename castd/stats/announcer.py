@@ -85,6 +85,12 @@ class Announcer(Observer):
             }
             self._events.publish("source.lost", mount.name, fields)
 
+    def source_silent(self, mount: Mount, source: Source) -> None:
+        self._events.publish("source.silent", mount.name, _heard(mount, source, source.sound.quiet_seconds))
+
+    def source_sounding(self, mount: Mount, source: Source) -> None:
+        self._events.publish("source.sounding", mount.name, _heard(mount, source, source.sound.last_silence_seconds))
+
     def title_set(self, mount: Mount, title: Title) -> None:
         self._record_title(mount, title)
         fields: Fields = {name: getattr(title, name) for name in ("text", "artist", "title", "album", "url")}
@@ -133,4 +139,13 @@ def _who(party: Listener | Source) -> Fields:
         "agent": party.agent,
         "user": party.user,
         "protocol": party.protocol,
+    }
+
+
+def _heard(mount: Mount, source: Source, seconds: float) -> Fields:
+    return {
+        "id": source.id,
+        "seconds": round(seconds, 3),
+        "level_dbfs": source.sound.level_dbfs,
+        "listeners": len(mount.listeners),
     }

@@ -4,17 +4,17 @@ counts is counted where it happens."""
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import trio
 
 from castd.stats.process import ProcessFacts, read_cpu_seconds, read_process
+from castd.stats.snapshot import SoundFacts, sound_facts
 
 if TYPE_CHECKING:
     from castd.mount.mount import Mount
-    from castd.mount.party import Source
     from castd.mount.registry import Registry
 
 SAMPLE_SECONDS = 10.0
@@ -40,23 +40,7 @@ class Health:
     gaps: int
     drift_seconds: float
     last_frame_seconds: float
-
-
-@dataclass(slots=True)
-class _OfSource:
-    """What is kept of a source.
-
-    Attributes:
-        begun: monotonic seconds, and media time of its mount, when audio was first seen.
-        received: bytes at the last sample, and monotonic seconds then.
-        in_gap: it sends nothing now.
-    """
-
-    begun: tuple[float, float]
-    received: tuple[int, float]
-    bitrates: deque[int] = field(default_factory=lambda: deque(maxlen=BITRATES))
-    gaps: int = 0
-    in_gap: bool = False
+    sound: SoundFacts | None
 
 
 class Samples:
@@ -71,7 +55,6 @@ class Samples:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._listeners: WeakKeyDictionary[Mount, deque[int]] = WeakKeyDictionary()
-        self._sources: WeakKeyDictionary[Source, _OfSource] = WeakKeyDictionary()
         self._bytes: WeakKeyDictionary[Mount, tuple[int, int]] = WeakKeyDictionary()
         self._cpu = (registry.clock.monotonic(), read_cpu_seconds())
         self._cpu_percent = self._sent_mbit = self._received_mbit = 0.0
@@ -101,16 +84,16 @@ class Samples:
     def health(self, mount: Mount) -> Health | None:
         """Of the source that feeds a mount; None while there is none, or it has not been looked at."""
         source = mount.source
-        kept = self._sources.get(source) if source else None
-        if kept is None:
+        if source is None or source.steadiness.turn != mount.started:
             return None
-        now = mount.clock.monotonic()
+        kept, now = source.steadiness, mount.clock.monotonic()
         since, media = kept.begun
         return Health(
             bitrates=list(kept.bitrates),
             gaps=kept.gaps,
             drift_seconds=round((mount.timeline.end - media) - (mount.appended - since), 3),
             last_frame_seconds=round(now - mount.appended, 3),
+            sound=sound_facts(mount, source),
         )
 
     def process(self) -> ProcessFacts:
@@ -122,9 +105,10 @@ class Samples:
         source = mount.source
         if source is None or not mount.begun:
             return
-        kept = self._sources.get(source)
-        if kept is None:
-            self._sources[source] = _OfSource((mount.appended, mount.timeline.end), (source.bytes_received, now))
+        kept = source.steadiness
+        if kept.turn != mount.started:
+            kept.turn, kept.begun = mount.started, (mount.appended, mount.timeline.end)
+            kept.received, kept.in_gap = (source.bytes_received, now), False
             return
         silent = now - mount.appended >= GAP_SECONDS
         kept.gaps += silent and not kept.in_gap
@@ -137,11 +121,12 @@ class Samples:
             self._bytes[mount] = (mount.bytes_sent, mount.bytes_received)
             sent += mount.bytes_sent - before[0]
             received += mount.bytes_received - before[1]
-            kept = self._sources.get(mount.source) if mount.source else None
-            if kept is not None and mount.source is not None and now > kept.received[1]:
-                size = mount.source.bytes_received - kept.received[0]
-                kept.bitrates.append(round(size * 8 / (now - kept.received[1])))
-                kept.received = (mount.source.bytes_received, now)
+            source = mount.source
+            if source is not None and source.steadiness.turn == mount.started:
+                kept = source.steadiness
+                (size, at), kept.received = kept.received, (source.bytes_received, now)
+                if now - at >= SAMPLE_SECONDS / 2:  # it may have begun to feed the mount a moment ago
+                    kept.bitrates = [*kept.bitrates, round((source.bytes_received - size) * 8 / (now - at))][-BITRATES:]
         cpu, (before_at, before_cpu) = read_cpu_seconds(), self._cpu
         if now - before_at >= SAMPLE_SECONDS / 2:  # the first look comes at once
             self._cpu_percent = round(100 * (cpu - before_cpu) / (now - before_at), 1)

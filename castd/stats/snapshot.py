@@ -131,6 +131,31 @@ def listener_facts(mount: Mount, listener: Listener) -> ListenerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundFacts:
+    """What can be heard of a source.
+
+    Attributes:
+        level_dbfs: root mean square of the last second or so; -120 is digital silence. None where that cannot be told.
+        peak_dbfs: of the loudest sample then.
+        quiet_seconds: for which it has been below the mount's threshold.
+        silent: for longer than the mount allows.
+    """
+
+    level_dbfs: float | None
+    peak_dbfs: float | None
+    quiet_seconds: float
+    silent: bool
+
+
+def sound_facts(mount: Mount, source: Source) -> SoundFacts | None:
+    """The facts of one source's sound; None while nobody listens to it."""
+    sound = source.sound
+    if source.ear is None or not mount.settings.silence_seconds:
+        return None
+    return SoundFacts(sound.level_dbfs, sound.peak_dbfs, round(sound.quiet_seconds, 1), sound.silent)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """A source as operators see it.
 
@@ -139,6 +164,7 @@ class SourceFacts:
         silent_seconds: since its last bytes.
         skipped_bytes: bytes that were no part of a frame, tags not counted.
         fallback: the mount or file that stands in for an encoder; "" for an encoder.
+        sound: what can be heard of it; None while nobody listens to that.
     """
 
     id: int
@@ -152,6 +178,7 @@ class SourceFacts:
     bytes_received: int
     skipped_bytes: int
     fallback: str
+    sound: SoundFacts | None
 
 
 def source_facts(mount: Mount, source: Source) -> SourceFacts:
@@ -169,4 +196,5 @@ def source_facts(mount: Mount, source: Source) -> SourceFacts:
         bytes_received=source.bytes_received,
         skipped_bytes=source.skipped_bytes,
         fallback=source.fallback,
+        sound=sound_facts(mount, source),
     )

@@ -20,6 +20,7 @@ from castd.access.sign_ins import SignIn, SignIns, refuse_without_token
 from castd.access.tokens import Tokens
 from castd.access.users import Users
 from castd.errors import ClientError
+from castd.http.messages import decode_text
 from castd.http.routes import PUBLIC, Grant, Need
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Gate:
         """
         if route.need is Need.NOTHING:
             return PUBLIC
-        most, given = self._current.config.limits.max_wrong_passwords_per_minute, _gives_credentials(request)
+        most, given = self._current.config.limits.max_wrong_passwords_per_minute, _gives_credentials(route, request)
         if given and (wait := self._guesses.wait(request.address, most, trio.current_time())):
             seconds = math.ceil(wait)
             raise ClientError(429, f"too many wrong passwords; wait {seconds} s", (("Retry-After", str(seconds)),))
@@ -226,7 +227,7 @@ def _decode_basic(credentials: str) -> tuple[str, str]:
         decoded = base64.b64decode(credentials.strip(), validate=True)
     except (binascii.Error, ValueError):
         return "", ""
-    user, _, password = decoded.decode("utf-8", "surrogateescape").partition(":")
+    user, _, password = decode_text(decoded).partition(":")
     return user, password
 
 
@@ -245,8 +246,10 @@ def _operators_secrets(secrets: Secrets) -> tuple[str, str]:
     return secrets.admin_password, secrets.admin_token
 
 
-def _gives_credentials(request: Request) -> bool:
-    return bool(request.header("authorization") or request.password or request.argument("pass"))
+def _gives_credentials(route: Route, request: Request) -> bool:
+    """Whether there is anything that could be a guess."""
+    names = ("pass", "key") if route.need is Need.SOURCE else ("pass",)
+    return bool(request.header("authorization") or request.password or any(map(request.argument, names)))
 
 
 def _challenge(request: Request) -> tuple[tuple[str, str], ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import trio
@@ -40,15 +42,19 @@ class Users:
         self._waiting = 0
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, float] = {}
-        self._decoy = ""
+        self._own_decoy = ""
 
     async def verify(self, path: str, user: str, password: str) -> bool:
-        """Whether a file has this user with this password; for an unknown one it takes as long.
+        """Whether a file has this user with this password.
+
+        For a name that is not there the password is held against the entry of somebody else, always the same one's. So
+        the time of a refusal, which depends on the kind of hash and its parameters, tells nobody which names there are.
 
         Raises:
             ClientError: 503: too many wait to be verified.
         """
-        entry = (await self._entries(path)).get(user)
+        entries = await self._entries(path)
+        entry = entries.get(user)
         digest = hmac.digest(self._key, "\0".join((path, user, password, entry or "")).encode(), sha256)
         now = trio.current_time()
         if self._right.get(digest, 0.0) > now:
@@ -57,7 +63,8 @@ class Users:
             raise ClientError(503, "too many are signing in", (("Retry-After", "5"),))
         self._waiting += 1
         try:
-            right = await trio.to_thread.run_sync(self._matches, password, entry, limiter=self._one_at_a_time)
+            decoy = self._decoy(user, entries) if entry is None else ""
+            right = await trio.to_thread.run_sync(self._matches, password, entry, decoy, limiter=self._one_at_a_time)
         finally:
             self._waiting -= 1
         if right:
@@ -66,10 +73,15 @@ class Users:
             self._right[digest] = now + REMEMBERED_SECONDS
         return right
 
-    def _matches(self, password: str, entry: str | None) -> bool:
-        if entry is None:
-            self._decoy = self._decoy or hashed(secrets.token_hex())
-        return matches(password, self._decoy if entry is None else entry) and entry is not None
+    def _decoy(self, user: str, entries: Mapping[str, str]) -> str:
+        """The entry an unknown name is held against; nobody outside can tell which it will be; "" if there are none."""
+        number = int.from_bytes(hmac.digest(self._key, user.encode("utf-8", "surrogatepass"), sha256))
+        return next(islice(entries.values(), number % len(entries), None)) if entries else ""
+
+    def _matches(self, password: str, entry: str | None, decoy: str) -> bool:
+        if entry is None and not decoy:
+            decoy = self._own_decoy = self._own_decoy or hashed(secrets.token_hex())
+        return matches(password, decoy if entry is None else entry) and entry is not None
 
     async def _entries(self, path: str) -> dict[str, str]:
         if path not in self._files:

@@ -10,12 +10,12 @@ import base64
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 import trio
 
 from castd.http.connection import READ_BYTES, SERVER
-from castd.http.post import Target
+from castd.http.fetch import connect, is_public_address, redirected
+from castd.http.post import NoAnswer, Target, describe_error
 from castd.wire.reply_head import NotAReply, ReplyHead, find_reply_head
 
 REDIRECTS = 5
@@ -35,12 +35,14 @@ class Upstream:
         head: of the answer.
         stream: the connection.
         rest: of the body, what came with the head.
+        address: of the other server.
     """
 
     url: str
     head: ReplyHead
     stream: trio.abc.Stream
     rest: bytes
+    address: str
 
     async def receive(self) -> bytes:
         """The next bytes of the body; see castd.ingest.session.Session."""
@@ -57,6 +59,9 @@ class Upstream:
 async def pull(url: str, login: tuple[str, str], fields: Mapping[str, str], context: ssl.SSLContext) -> Upstream:
     """Ask for a stream; the caller sets a deadline.
 
+    The first address is the operator's choice, wherever it leads. A server of the public internet cannot send us on to
+    one within: strangers would hear what only neighbours should.
+
     Args:
         login: user and password; both "" for none. Another host than the first one does not learn them.
         fields: of the request's head, besides Host, User-Agent and Authorization.
@@ -65,11 +70,12 @@ async def pull(url: str, login: tuple[str, str], fields: Mapping[str, str], cont
     Raises:
         Unavailable: what the other server says instead, or why there is no connection.
     """
-    first = Target.of(url)
+    first, private = Target.of(url), True
     for _ in range(REDIRECTS + 1):
         target = Target.of(url)
         known = login if (target.host, target.scheme) == (first.host, first.scheme) else ("", "")
-        upstream = await _ask(url, target, known, fields, context)
+        upstream = await _ask(url, target, known, fields, context, private=private)
+        private = private and not is_public_address(upstream.address)
         head = upstream.head
         if head.status == 200:
             if head.headers.get("transfer-encoding"):
@@ -80,24 +86,28 @@ async def pull(url: str, login: tuple[str, str], fields: Mapping[str, str], cont
         location = head.headers.get("location", "")
         if head.status not in (301, 302, 303, 307, 308) or not location:
             raise Unavailable(f"answered {head.status} {head.phrase}".rstrip())
-        url = urljoin(url, location)
-        if not url.startswith(("http://", "https://")):
-            raise Unavailable("redirects to what is no web address")
+        try:
+            url = redirected(url, location)
+        except NoAnswer as error:
+            raise Unavailable(str(error).removeprefix("it ")) from None
     raise Unavailable(f"redirects more than {REDIRECTS} times")
 
 
 async def _ask(
-    url: str, target: Target, login: tuple[str, str], fields: Mapping[str, str], context: ssl.SSLContext
+    url: str,
+    target: Target,
+    login: tuple[str, str],
+    fields: Mapping[str, str],
+    context: ssl.SSLContext,
+    *,
+    private: bool,
 ) -> Upstream:
     try:
-        if target.scheme == "https":
-            stream: trio.abc.Stream = await trio.open_ssl_over_tcp_stream(
-                target.host, target.port, https_compatible=True, ssl_context=context
-            )
-        else:
-            stream = await trio.open_tcp_stream(target.host, target.port)
+        stream, address = await connect(target, context, private=private)
+    except NoAnswer as error:
+        raise Unavailable(f"redirects to within: {error}") from None
     except (OSError, trio.BrokenResourceError) as error:
-        raise Unavailable(f"cannot be reached: {error}") from None
+        raise Unavailable(f"cannot be reached: {describe_error(error)}") from None
     try:
         await stream.send_all(_request(target, login, fields))
         received = b""
@@ -106,7 +116,7 @@ async def _ask(
             if not data:
                 raise Unavailable("closed the connection without an answer")
             received += data
-        return Upstream(url, found[0], stream, found[1])
+        return Upstream(url, found[0], stream, found[1], address)
     except (OSError, trio.BrokenResourceError) as error:
         await trio.aclose_forcefully(stream)
         raise Unavailable(f"broke the connection off: {error.__cause__ or error}") from None

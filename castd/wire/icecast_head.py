@@ -3,7 +3,7 @@
 h11 parses the heads, but some of what encoders send it refuses (verdicts on every recorded client: the h11-verdicts
 recordings; RFC 9112 §2-3): `SOURCE /m ICE/1.0`, raw non-ASCII bytes and spaces in the target (BUTT's titles), heads
 ended by `\\r\\r\\n`. This front parser finds the end of a head, keeps its bounds, which h11 does not apply to a head
-that comes complete in one segment, and rewrites the request line; it judges nothing else.
+that comes complete in one segment, refuses folded fields, and rewrites the request line; it judges nothing else.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def split_head(received: bytes | bytearray, limits: HeadLimits) -> tuple[bytes, 
     first, *fields = _LINE_END.split(head)
     if len(fields) > limits.fields:
         raise ClientError(431, f"more than {limits.fields} header fields")
+    if any(field.startswith((b" ", b"\t")) for field in fields):
+        # RFC 9112 §5.2: a line that continues the one before; a proxy may take it for a field of its own
+        raise ClientError(400, "a header field over several lines")
     lines = [_request_line(first.rstrip(b"\r")), *(field.rstrip(b"\r") for field in fields)]
     return b"\r\n".join(lines) + b"\r\n\r\n", rest
 

@@ -120,6 +120,33 @@ async def test_guessing_is_slowed_down_whatever_one_guesses(tmp_path: Path) -> N
             assert reply.status == 401, "nobody else is slowed down"
 
 
+async def test_every_door_at_which_one_may_guess_is_one_door() -> None:
+    doors = (
+        head("GET", "/admin/stats", user=("admin", "guess")),
+        head("GET", "/api/v1/admin/stats", {"Authorization": "Bearer guess"}),
+        head("POST", "/api/v1/admin/session", {"Authorization": "Basic YTpi"}),
+        head("PUT", "/live", user=("source", "guess")),
+        head("PUT", "/live?key=guess"),
+        head("SOURCE", "/live", user=("source", "guess")),
+        head("GET", "/admin.cgi?pass=guess&mode=updinfo&song=x"),
+        head("GET", "/admin/metadata?mount=/live&mode=updinfo&song=x", user=("source", "guess")),
+        b"guess\r\n",
+    )
+    for door in doors:
+        async with bench() as castd:
+            for host in range(30):  # a customer of IPv6 has a /64 and is one of many
+                async with castd.connect(f"2001:db8::{host + 1:x}") as client:
+                    await client.send(door)
+                    assert not (await client.rest()).startswith((b"HTTP/1.1 429", b"HTTP/1.0 429")), door
+            async with castd.connect("2001:db8::ffff") as client:
+                await client.send(door)
+                answer = await client.rest()
+                assert b"429" in answer or b"too many" in answer, (door, answer)
+            async with castd.connect("2001:db8:0:1::1") as client:
+                await client.send(door)
+                assert b"too many" not in await client.rest(), door
+
+
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     make(tmp_path, "read")
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600

@@ -155,6 +155,8 @@ HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
         (b"Content-Length: +5\r\n", [400]),
         (b"Content-Length : 5\r\n", [400]),
         (b"Transfer-Encoding : chunked\r\n", [400]),
+        (b" Content-Length: 5\r\n", [400]),
+        (b"X: y\r\n\tTransfer-Encoding: chunked\r\n", [400]),
         (b"Transfer-Encoding: xchunked\r\n", [501]),
         (b"Transfer-Encoding: chunked, chunked\r\n", [501]),
         (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", [501]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
 
+from castd.http import fetch as fetch_module
 from castd.http.fetch import fetch, is_public_address
 from castd.http.post import NoAnswer
 
@@ -17,7 +20,8 @@ from castd.http.post import NoAnswer
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.9.9", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:127.0.0.1",
-     "::ffff:10.0.0.1", "2002:7f00:1::", "192.0.2.1", "198.18.0.1"],
+     "::ffff:10.0.0.1", "2002:7f00:1::", "192.0.2.1", "198.18.0.1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fec0::1",
+     "64:ff9b::10.0.0.1", "64:ff9b:1::1", "2001:0:7f00:1::", "3fff::1", "5f00::1", "192.0.0.8", "192.88.99.1"],
 )  # fmt: skip
 def test_what_is_within(address: str) -> None:
     assert not is_public_address(address)
@@ -86,6 +90,50 @@ async def test_a_redirect_is_followed_some_times_and_through_the_same_door(monke
     async with answering(away) as (url, _):
         with pytest.raises(NoAnswer, match="no web address"):
             await get(url)
+    for location in ("http://[", "http://a:99999/", "http://user@127.0.0.1/", "//a b/", "gopher://x/"):
+        async with answering(reply(b"", f"Location: {location}", status="302 Found")) as (url, _):
+            with pytest.raises(NoAnswer, match="no web address"):
+                await get(url)
+    monkeypatch.setattr(fetch_module, "is_public_address", lambda address: address != "127.0.0.2")
+    async with answering(reply(b"secret")) as (within, asked):
+        inside = reply(b"", f"Location: {within.replace('127.0.0.1', '127.0.0.2')}/", status="302 Found")
+        async with answering(inside) as (url, _):
+            with pytest.raises(NoAnswer, match=r"127\.0\.0\.2, which is not on the public internet"):
+                await get(url, private=False)
+        assert asked == []
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Says something else each time it is asked for a name."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.left = list(answers)
+
+    async def getaddrinfo(self, host: bytes | str | None, port: bytes | str | int | None, *_: object) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.left.pop(0)]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+async def test_a_name_is_looked_up_once_and_all_it_stands_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(reply(b"x"), reply(b"x")) as (url, asked):
+        port = url.rpartition(":")[2]
+        trio.socket.set_custom_hostname_resolver(Resolver(["8.8.8.8", "127.0.0.1"]))
+        with pytest.raises(NoAnswer, match=r"pictures\.test is 127\.0\.0\.1"):
+            await get(f"http://pictures.test:{port}/", private=False)
+        assert asked == []
+        monkeypatch.setattr(fetch_module, "is_public_address", lambda address: address == "127.0.0.1")
+        rebinding = Resolver(["127.0.0.1"], ["10.0.0.1"])
+        trio.socket.set_custom_hostname_resolver(rebinding)
+        assert await get(f"http://pictures.test:{port}/", private=False) == b"x"
+        assert rebinding.left == [["10.0.0.1"]]
+
+
+async def test_the_next_address_of_a_host_is_tried() -> None:
+    async with answering(reply(b"x")) as (url, _):
+        trio.socket.set_custom_hostname_resolver(Resolver(["127.0.0.9", "127.0.0.1"]))
+        assert await get(f"http://pictures.test:{url.rpartition(':')[2]}/") == b"x"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ import pytest
 import trio
 
 from castd.config import Auth, Certificate, Config, Delivery, Listen, Master, Relay
+from castd.http import fetch
 from castd.ingest import relays as relays_module
+from castd.ingest import upstream as upstream_module
 from castd.wire.icy import block
 from castd.wire.reply_head import NotAReply, find_reply_head
 from tests.support import ADMIN, FRAME_BYTES, SOURCE, Encoder, Serving, configured, frames, head, serving, until
@@ -189,6 +191,20 @@ async def test_redirects_in_a_circle_end(caplog: pytest.LogCaptureFixture) -> No
 
     async with upstream(again) as other, serving(slave(other.url)):
         await until(lambda: "redirects more than 5 times" in caplog.text)
+
+
+async def test_a_server_of_the_internet_cannot_send_us_within(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (fetch, upstream_module):
+        monkeypatch.setattr(module, "is_public_address", lambda address: address != "127.0.0.2")
+    good = script(b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n" + frames(0, 50))
+    async with upstream(good) as within:
+        moved = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:{within.port}/\r\n\r\n".encode()
+        async with upstream(script(moved, stay=False)) as other, serving(slave(other.url)) as castd:
+            await until(lambda: "redirects to within: 127.0.0.2 is 127.0.0.2" in caplog.text)
+            assert castd.server.registry.mounts == {}
+        assert within.requests == []
 
 
 async def test_a_mount_is_not_relayed_from_itself(caplog: pytest.LogCaptureFixture) -> None:

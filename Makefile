@@ -2,6 +2,7 @@
 # make test    everything CI runs: the checks, then every test, with real encoders, players and a browser
 # make check   lint, format, types, layers
 # make bench   castd and icecast2 under the same loads; writes docs/performance.md (about 50 minutes; needs cc, openssl)
+# make soak    castd for an hour with 3,000 listeners and all sorts of trouble; writes docs/soak.md (SOAK='--minutes 5': sooner)
 # make screenshots   pictures of every page, into docs/pictures (three minutes; needs chromium, ffmpeg)
 # make fmt     format the code
 # make clean   forget what was built or cached, and the virtualenv
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CASTD_SERVER__STATE_DIR ?= $(CURDIR)/.state
 
-.PHONY: run test check bench screenshots fmt clean constraints peers
+.PHONY: run test check bench soak screenshots fmt clean constraints peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -32,6 +33,9 @@ check: $(VENV)/installed-dev
 
 bench: peers $(VENV)/installed-dev
 	ulimit -n "$$(ulimit -Hn)" && $(BIN)/python -m tests.bench $(BENCH)
+
+soak: $(VENV)/installed-dev
+	$(BIN)/python -m tests.soak $(SOAK)
 
 screenshots: peers $(VENV)/installed-dev
 	$(BIN)/python -m tests.e2e.screenshots docs/pictures

@@ -167,6 +167,8 @@ class Process(Struct, kw_only=True):
     memory_bytes: int
     descriptors: int
     max_descriptors: int
+    tasks: Annotated[int, Meta(description="of trio: connections that are spoken with, and the server's own")]
+    threads: int
     sent_mbit: Annotated[float, Meta(description="Mbit/s to listeners over the last ten seconds")]
     received_mbit: Annotated[float, Meta(description="Mbit/s from sources")]
 

@@ -7,6 +7,8 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+import trio
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
@@ -17,6 +19,8 @@ class ProcessFacts:
     memory_bytes: int
     descriptors: int
     max_descriptors: int
+    tasks: int
+    threads: int
     sent_mbit: float
     received_mbit: float
 
@@ -32,14 +36,17 @@ def read_process(uptime: float, cpu_percent: float, sent_mbit: float, received_m
     try:
         memory = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
         descriptors = len(os.listdir("/proc/self/fd"))
+        threads = len(os.listdir("/proc/self/task"))
     except OSError:  # no /proc, or no descriptor left to look with
-        memory = descriptors = 0
+        memory = descriptors = threads = 0
     return ProcessFacts(
         uptime_seconds=round(uptime, 3),
         cpu_percent=cpu_percent,
         memory_bytes=memory,
         descriptors=descriptors,
         max_descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        tasks=trio.lowlevel.current_statistics().tasks_living,
+        threads=threads,
         sent_mbit=sent_mbit,
         received_mbit=received_mbit,
     )

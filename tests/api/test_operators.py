@@ -131,6 +131,8 @@ async def test_the_process() -> None:
         process = (await ask(castd, "/api/v1/admin/stats"))["process"]
         assert process["memory_bytes"] > 10_000_000
         assert 3 < process["descriptors"] < process["max_descriptors"]
+        assert process["tasks"] > 1
+        assert process["threads"] >= 1
 
 
 def test_the_log_is_kept_in_memory_and_safe() -> None:

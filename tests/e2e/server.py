@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,7 @@ class Castd:
         port: of that; None leaves [[listen]] to the settings.
         limits: lines of TOML added to [limits].
         tree: of the castd to run, if it is not this one; it may be a symbolic link.
+        prefix: of its command, such as another that runs it elsewhere and is replaced by it.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Castd:
         port: int | None = 0,
         limits: str = "",
         tree: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
@@ -130,7 +133,7 @@ drain_seconds = 2
         self._successor = 0
         self._python = [sys.executable, "-P", "-m", "castd"]  # -P: not the castd of the current directory
         self._program = Program(
-            [*self._python, "run", "-c", config],
+            [*prefix, *self._python, "run", "-c", config],
             folder / "castd.out",
             errors=folder / "castd.log",
             environment={"PYTHONUNBUFFERED": "1", **({"PYTHONPATH": tree} if tree else {})},

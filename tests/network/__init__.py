@@ -1,0 +1,1 @@
+"""castd behind networks that lose, delay and reorder packets, or take none at all."""

@@ -6,6 +6,7 @@ import { setText } from "./ui.js";
 const STATES = {
   live: "on air",
   fallback: "Something else stands in until the source is back",
+  silence: "Silence until the source is back",
   waiting: "The source was lost; the stream is kept for a while",
 };
 

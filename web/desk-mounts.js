@@ -7,7 +7,7 @@ const SILENT_SECONDS = 2;
 const DRIFT_SECONDS = 3;
 const QUIETEST_DBFS = -60; // the left end of the level's picture
 const DIGITAL_SILENCE_DBFS = -120;
-const WORDS = { live: "live", fallback: "a fallback stands in", waiting: "the source is away" };
+const WORDS = { live: "live", fallback: "a fallback stands in", silence: "silence: the source is away", waiting: "the source is away" };
 
 export const every = 2000;
 
@@ -84,6 +84,11 @@ function card(mount, all, may, again) {
   );
 }
 
+function called(source) {
+  if (source.fallback === "silence") return "Silence";
+  return source.fallback ? `Fallback: ${source.fallback}` : `${source.agent || "an encoder"} from ${source.address}`;
+}
+
 function sourceLine(source, mount, may, again) {
   const feeding = mount.sources[0] === source;
   const kick = () =>
@@ -93,7 +98,7 @@ function sourceLine(source, mount, may, again) {
   return make(
     "div",
     { className: "source-line" },
-    make("span", {}, source.fallback ? `Fallback: ${source.fallback}` : `${source.agent || "an encoder"} from ${source.address}`),
+    make("span", {}, called(source)),
     make("span", { className: "quiet" }, `${source.user} · ${source.protocol} · ${duration(source.connected_seconds)}`),
     feeding ? health(mount.health) : make("span", { className: "quiet" }, "stands by"),
     sound(source.sound),

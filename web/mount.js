@@ -8,9 +8,12 @@ import { $, PLAYER_STATES, copy, pageData, setText, setUpMediaSession, setUpVolu
 
 const TICK_MS = 250; // how late a title may change
 const RECENT = 10;
-const SOUNDING = new Set(["live", "fallback"]);
+const SOUNDING = new Set(["live", "fallback", "silence"]);
 const OFF_AIR = "Off air. This page starts by itself when the stream is back.";
-const STAND_IN = "something else stands in until the source is back";
+const STAND_INS = {
+  fallback: "something else stands in until the source is back",
+  silence: "silence until the source is back",
+};
 
 const { mount: name, now, links, group } = pageData();
 const player = new CastdPlayer($("player"));
@@ -79,8 +82,7 @@ function stateOf(state) {
   if (state === "off") return OFF_AIR;
   if (!events.connected) return "Server not reached, reconnecting…";
   if (player.state === "reconnecting" && state === "waiting") return "Waiting for the source…";
-  const standIn = state === "fallback" ? STAND_IN : "";
-  return [player.state === "stopped" ? "" : PLAYER_STATES[player.state], standIn].filter(Boolean).join(" · ");
+  return [player.state === "stopped" ? "" : PLAYER_STATES[player.state], STAND_INS[state]].filter(Boolean).join(" · ");
 }
 
 function showRecent(mount, heard) {

@@ -5,7 +5,7 @@ import { Cards } from "./cards.js";
 import { count, duration, nameOf, streamUrl } from "./text.js";
 import { $, PLAYER_STATES, copy, pageData, setText, setUpMediaSession, setUpVolume, showMediaSession } from "./ui.js";
 
-const SOUNDING = new Set(["live", "fallback"]);
+const SOUNDING = new Set(["live", "fallback", "silence"]);
 const TICK_MS = 250; // how late a title may change
 
 const player = new CastdPlayer($("player"));

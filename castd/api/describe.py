@@ -11,6 +11,7 @@ from castd.api import shapes
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import quote_mount
+from castd.mount.party import FILLER
 from castd.stats.snapshot import art_path, mount_facts, source_facts
 
 if TYPE_CHECKING:
@@ -153,9 +154,11 @@ def _health(mount: Mount, samples: Samples) -> shapes.Health | None:
 
 
 def state(mount: Mount) -> Any:
-    """`live`, `fallback` while one stands in, `waiting` for its source."""
+    """`live`, `fallback` while one stands in, `silence` while nothing else does, `waiting` for its source."""
     if mount.source is None:
         return "waiting"
+    if mount.source.fallback == FILLER:
+        return "silence"
     return "fallback" if mount.source.fallback else "live"
 
 

@@ -61,8 +61,11 @@ class Mount(Struct, kw_only=True):
 
     mount: str
     path: Path
-    state: Annotated[Literal["live", "fallback", "waiting"], Meta(description="waiting: for its source to return")]
-    fallback: Annotated[str | None, Meta(description="the mount or file that stands in now")]
+    state: Annotated[
+        Literal["live", "fallback", "silence", "waiting"],
+        Meta(description="waiting: for its source to return; silence: likewise, and silence is sent meanwhile"),
+    ]
+    fallback: Annotated[str | None, Meta(description="the mount or file that stands in now, or `silence`")]
     name: str
     description: str
     genre: str

@@ -497,6 +497,8 @@ class MountSettings(Pace):
         no_mount: listeners are refused; what is here is for relays of the server's own, fallbacks and moves.
         fallback: the mount that stands in while there is no encoder; "" for none.
         fallback_file: stands in where that cannot, over and over; "" for none.
+        filler: what is sent while nothing else is there: nothing, or silence in the codec heard last.
+        filler_seconds: after which that ends and the mount is given up; 0 means never.
         silence_seconds: an encoder that is quieter than silence_dbfs for so long is silent; 0 means nobody listens.
         silence_dbfs: as root mean square of about a second, in dB below full scale.
         silence_fallback: what stands in for an encoder does so while it is silent.
@@ -533,6 +535,8 @@ class MountSettings(Pace):
     no_mount: bool = False
     fallback: Annotated[str, MOUNT_OR_NONE] = ""
     fallback_file: Annotated[str, PATH] = ""
+    filler: Literal["hold", "silence"] = "hold"
+    filler_seconds: Annotated[float, between(0, 100_000_000, "seconds")] = 3600.0
     silence_seconds: Annotated[float, between(0, 86_400, "seconds")] = 0.0
     silence_dbfs: Annotated[float, between(-110, 0, "dBFS")] = -50.0
     silence_fallback: bool = False

@@ -1,4 +1,5 @@
-"""What stands in for an encoder that is away, or silent where the mount's settings say so: another mount, or a file.
+"""What stands in for an encoder that is away, or silent where the mount's settings say so: another mount, or a file;
+where neither can, castd.ingest.filler.
 
 A fallback is one more source of the mount it stands in for, behind every encoder in the mount's list. So listeners stay
 where they are, players get one stream, and an encoder that comes back is heard as soon as it has sent something that a
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from castd.ingest.file_player import FilePlayer
+from castd.ingest.filler import Fillers
 from castd.log import warn_rarely
 from castd.mount.mount import FrameTooLarge, Mount
-from castd.mount.party import Source
+from castd.mount.party import FILLER, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +64,13 @@ class Fallbacks:
         self._nursery: trio.Nursery | None = None
         self._complaints: dict[str, str] = {}
         self.stopping = False
-        registry.on_feed.append(self._fed)
+        self._fillers = Fillers(registry, lambda: self.stopping)
+        registry.on_feed += [self._fed, self._fillers.settle]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Play files until cancelled."""
+        """Play files and silence until cancelled."""
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._fillers.run)
             self.settle_all()
             task_status.started()
             await trio.sleep_forever()
@@ -79,6 +83,7 @@ class Fallbacks:
         """Look at every mount anew."""
         for name in {*self._named(), *self._registry.mounts}:
             self._settle(name)
+        self._fillers.settle_all()
 
     def choose(self, mount: Mount, fallback: str, by: str) -> None:
         """Have another mount stand in for one, until that closes.
@@ -201,7 +206,9 @@ def _flows(other: Mount, working: str) -> bool:
     """There is something to hear at another mount, or, where that stands in already, there will be in a moment: its
     next source was recognised."""
     source = other.source
-    return source is not None and (other.begun or (other.name == working and bool(source.shape.format)))
+    if source is None or source.fallback == FILLER:
+        return False
+    return other.begun or (other.name == working and bool(source.shape.format))
 
 
 class MountTap:

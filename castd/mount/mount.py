@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from castd.mount.observer import Observer
-from castd.mount.party import Goodbye, Source
+from castd.mount.party import FILLER, Goodbye, Source
 from castd.mount.pictures import Pictures
 from castd.mount.ring import Ring
 from castd.mount.shape import Shape
@@ -37,6 +37,9 @@ FIRST_RING_BYTES = 256 * 1024
 
 GROW_AGAIN_SECONDS = 60.0
 """After there was no memory for a larger ring."""
+
+HEADER_BYTES = 16
+"""The header of a frame is shorter."""
 
 MEASURE_SECONDS = 2.0
 """A shorter span says little of a bitrate: Ogg pages often last a second."""
@@ -109,7 +112,7 @@ class Mount:
     Attributes:
         name: starts with a slash, percent-decoded.
         sources: those that are ready before the others, encoders before fallbacks, silent encoders after these where
-            the settings say so, then by priority; the first feeds the ring.
+            the settings say so, a filler last, then by priority; the first feeds the ring.
         taps: hear what is appended.
         listeners: by id.
         outlet: None while nobody ever listened.
@@ -300,6 +303,8 @@ class Mount:
             self._begin(self.source)
 
     def _rank(self, source: Source) -> int:
+        if source.fallback == FILLER:
+            return 3
         if self.passes_over(source):
             return 2
         return 1 if source.fallback else 0
@@ -493,6 +498,15 @@ class Mount:
             if self.outlet is not None:
                 self.outlet.make_room(tail)
             timeline.forget(tail)
+
+    def last_heard(self) -> tuple[Head | None, bytes]:
+        """The headers in force for the last frames put into the ring, and the first HEADER_BYTES of one of these; None
+        and nothing where there is none."""
+        entry = self.timeline.entry_before(self.ring.head)
+        if entry is None:
+            return None, b""
+        start = bytes(self.ring.read(entry.position, min(entry.position + HEADER_BYTES, self.ring.head)))
+        return self.timeline.head_at(entry.position), start
 
     def recent(self, seconds: float, after: int = 0) -> list[Run]:
         """What a decoder begins with to hear the last so many seconds, or the newest stream if that is shorter.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from castd.wire.framer import Run
 
+FILLER = "silence"
+"""What stands in where nothing else does; see Source.fallback."""
+
 
 class Ids:
     """Ids of sources and listeners: never used again, not even by the next process, which goes on after the records of
@@ -199,7 +202,7 @@ class Source:
         info: what its bytes say of themselves; None until known.
         ready: it has sent something that a decoder can begin with.
         trail: servers and mounts a relay's stream came through, as castd's tell each other.
-        fallback: the mount or file that stands in for an encoder; "" for an encoder.
+        fallback: the mount or file that stands in for an encoder, or FILLER; "" for an encoder.
         sound: what can be heard of it, as far as somebody listens.
         steadiness: how steadily it sends.
         ear: hears all it sends, also while it stands by; None while nobody wants to.

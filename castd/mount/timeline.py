@@ -196,6 +196,11 @@ class Timeline:
             return self._entries[at - 1]
         return self._entries[first] if first < len(self._entries) else None
 
+    def entry_before(self, position: int) -> EntryMark | None:
+        """The last entry before a position."""
+        at = bisect_left(self._entries, position, key=_position)
+        return self._entries[at - 1] if at else None
+
     def next_entry(self, position: int) -> EntryMark | None:
         """The first entry at or after a position."""
         at = bisect_left(self._entries, position, key=_position)

@@ -12,12 +12,13 @@ import getpass
 import logging
 import os
 import resource
+import select
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import quote
 
 from castd import __version__, privileges
@@ -447,7 +448,10 @@ def _announce(config: Config, secrets: Secrets, urls: list[str]) -> None:
         text += "\n  Passwords and token:\n"
         for name in ("source_password", "admin_password", "admin_token"):
             text += f"    {name:<16} {_whereabouts(config, name)}\n"
-    _say(text)
+    if _is_read(sys.stdout):
+        _say(text)
+    else:
+        log.warning("nobody reads standard output; castd is ready at %s", ", ".join(urls))
 
 
 def _whereabouts(config: Config, name: str) -> str:
@@ -461,6 +465,16 @@ def _summary(path: Path | None, config: Config) -> str:
     mounts = ", ".join(sorted(config.mounts.keys() - {"default"}))
     settings = f"of their own for {mounts}" if mounts else "the same for every mount"
     return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    {settings}\n"
+
+
+def _is_read(file: TextIO) -> bool:
+    """Whether a file takes a page of text now; a pipe whose reader has stopped does not, and would stop the server."""
+    try:
+        writable = select.poll()
+        writable.register(file.fileno(), select.POLLOUT)
+        return bool(writable.poll(0))
+    except (OSError, ValueError):  # it has no descriptor: a test's
+        return True
 
 
 def _say(text: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -35,6 +36,9 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 FILE_NAME = "bans.json"
 """In the state directory."""
+
+FORGET_SECONDS = 3600.0
+"""After a ban's time is over it is remembered for so long."""
 
 MOST_BANS = 100_000
 """Made at run time; lists that are longer belong into a file."""
@@ -121,6 +125,7 @@ class Bans:
 
     Args:
         wall: seconds since 1970.
+        monotonic: seconds.
 
     Attributes:
         unsaved: some changed since they were written to the disk.
@@ -129,8 +134,12 @@ class Bans:
         ConfigError: a list cannot be used.
     """
 
-    def __init__(self, config: Config, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, config: Config, wall: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._wall = wall
+        self._monotonic = monotonic
+        self._over: dict[int, float] = {}  # since when, by id
         self._lists = _Lists(config)
         self._path = Path(config.server.state_dir) / FILE_NAME if config.server.state_dir else None
         self._made: dict[int, Ban] = {}
@@ -247,10 +256,14 @@ class Bans:
                 raise
 
     def forget_expired(self) -> None:
-        """Let go of those whose time is over."""
-        now = self._wall()
-        for ban in [each for each in self._made.values() if each.expires is not None and each.expires <= now]:
-            self.remove(ban.id)
+        """Let go of those whose time has been over for long enough; until then a clock that was set wrong and is put
+        right has them in force again."""
+        wall, now = self._wall(), self._monotonic()
+        over = [each.id for each in self._made.values() if each.expires is not None and each.expires <= wall]
+        self._over = {id: self._over.get(id, now) for id in over}
+        for id in over:
+            if now - self._over[id] >= FORGET_SECONDS:
+                self.remove(id)
 
     def snapshot(self) -> Callable[[], None]:
         """What writes the bans as they are now to the disk, and may block; it raises OSError."""

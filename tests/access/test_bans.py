@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from castd.access import bans as bans_module
-from castd.access.bans import Ban, Bans, refuse_unlisted
+from castd.access.bans import FORGET_SECONDS, Ban, Bans, refuse_unlisted
 from castd.config import Bans as Lists
 from castd.config import Config, Server
 from castd.errors import ClientError, ConfigError
@@ -104,8 +104,8 @@ def test_a_bad_file_is_told_with_its_line(tmp_path: Path, text: str) -> None:
 
 
 def test_bans_end_by_wall_time() -> None:
-    wall = Wall()
-    bans = Bans(Config(), wall)
+    wall, now = Wall(), [0.0]
+    bans = Bans(Config(), wall, lambda: now[0])
     bans.add(ban("192.0.2.7", expires=wall.now + 60, reason="rude"))
     assert bans.refusal("192.0.2.7", "", "all") == "this address is banned: rude"
     wall.now += 59
@@ -114,6 +114,14 @@ def test_bans_end_by_wall_time() -> None:
     assert bans.refusal("192.0.2.7", "", "all") == ""
     assert bans.all == []
     bans.forget_expired()
+    wall.now -= 2
+    assert bans.refusal("192.0.2.7", "", "all"), "the clock was wrong"
+    bans.forget_expired()
+    wall.now += 315_360_000
+    for seconds in (0.0, FORGET_SECONDS - 1, 1.0):
+        now[0] += seconds
+        assert bans.refusal("192.0.2.7", "", "all") == ""
+        bans.forget_expired()
     with pytest.raises(ClientError):
         bans.remove(1)
 

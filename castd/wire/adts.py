@@ -23,11 +23,14 @@ from castd.wire.frame_sync import FrameSync
 _SAMPLE_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350)
 """By sampling_frequency_index (§1.6.3.4); 13 and 14 are reserved, 15 (a rate of its own) has no place in ADTS."""
 
-_SAMPLES = 1024
+BLOCK_SAMPLES = 1024
 """In a raw_data_block. The 960 of digital radio cannot be told in ADTS."""
 
 _CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8)
 """By channel_configuration (§1.6.3.5); 0 leaves it to a program_config_element in the payload."""
+
+_VARIABLE_RATE = 0x7FF
+"""adts_buffer_fullness of a stream whose bitrate is not constant."""
 
 
 class AdtsFramer(FrameSync):
@@ -49,7 +52,7 @@ class AdtsFramer(FrameSync):
         if frequency >= len(_SAMPLE_RATES) or length < (7 if second & 1 else 9):
             return None
         rate = _SAMPLE_RATES[frequency]
-        samples = _SAMPLES * ((seventh & 3) + 1)
+        samples = BLOCK_SAMPLES * ((seventh & 3) + 1)
         return Header(
             0xFF00_0000 | (second & 0xFE) << 16 | (third & 0xFD) << 8 | fourth & 0xC0,
             length,
@@ -58,3 +61,16 @@ class AdtsFramer(FrameSync):
             _CHANNELS[(third & 1) << 2 | fourth >> 6],
             length * 8 * rate // samples,
         )
+
+
+def write_header(config: bytes, size: int) -> bytes:
+    """The ADTS header of one raw_data_block.
+
+    Args:
+        config: AudioSpecificConfig, as castd.wire.packets.Track has it.
+        size: of the block, in bytes, at most 8,184.
+    """
+    fields = int.from_bytes(config[:2])
+    profile, frequency, channels = (fields >> 11) - 1, fields >> 7 & 15, fields >> 3 & 7
+    word = 0xFFF1 << 40 | profile << 38 | frequency << 34 | channels << 30
+    return (word | (7 + size) << 13 | _VARIABLE_RATE << 2).to_bytes(7)

@@ -1,0 +1,68 @@
+"""What tests of containers share: recordings as packets, and what ffmpeg makes of bytes."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from castd.wire.packets import Packet, Track, depacketizer
+from castd.wire.sniff import framer_of
+
+if TYPE_CHECKING:
+    from castd.wire.framer import Run
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def form_of(name: str) -> str:
+    """A recording's format, as the sniffer names it."""
+    return {"aac": "aac", "mp3": "mpeg"}.get(name.rpartition(".")[2], "ogg")
+
+
+def runs_of(*names: str) -> list[Run]:
+    """Recordings of one format, one behind the other, as a framer passes them on."""
+    framer = framer_of(form_of(names[0]))
+    data = b"".join((FIXTURES / name).read_bytes() for name in names)
+    return framer.feed(data) + framer.finish()
+
+
+def frames_of(*names: str) -> bytes:
+    """The same as they lie in a ring."""
+    return b"".join(run.data for run in runs_of(*names))
+
+
+def load(name: str) -> tuple[Track, list[Packet]]:
+    """A recording of one track."""
+    track, *packets = depacketizer(form_of(name)).feed(frames_of(name))
+    assert isinstance(track, Track)
+    return track, [packet for packet in packets if isinstance(packet, Packet)]
+
+
+def length(packets: Sequence[Packet]) -> int:
+    """In samples."""
+    return sum(packet.samples for packet in packets)
+
+
+def parted(packets: Sequence[Packet], *sizes: int) -> Iterator[tuple[int, Sequence[Packet]]]:
+    """Packets in groups of these sizes, over and over, each with the samples before it."""
+    at = time = number = 0
+    while at < len(packets):
+        group = packets[at : at + sizes[number % len(sizes)]]
+        yield time, group
+        at, time, number = at + len(group), time + length(group), number + 1
+
+
+def pcm(data: bytes, *options: str) -> bytes:
+    """What ffmpeg decodes, without a complaint: 16 bits a sample, channels interleaved."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", *options, "-i", "pipe:0", "-map", "0:a", "-f", "s16le", "pipe:1"]
+    result = subprocess.run(command, input=data, capture_output=True, check=True)
+    assert result.stderr == b""
+    return result.stdout
+
+
+def probe(data: bytes, *options: str) -> str:
+    """What ffprobe tells."""
+    command = ["ffprobe", "-v", "error", *options, "-of", "csv=p=0", "pipe:0"]
+    return subprocess.run(command, input=data, capture_output=True, check=True, text=False).stdout.decode()

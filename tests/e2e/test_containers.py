@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,11 +12,17 @@ from castd.wire.fmp4 import fragment, init_segment
 from castd.wire.timed_id3 import Event, tag
 from tests.e2e.peers import chromium
 from tests.e2e.peers.chromium import Visit, visit
-from tests.wire.segments import length, load, parted
+from tests.wire.segments import high_efficiency, length, load, parted
+
+if TYPE_CHECKING:
+    from castd.wire.packets import Packet, Track
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.needs(chromium.PROGRAM)]
 
-RECORDINGS = ("lc-44100-stereo.aac", "tagged-22050-mono.aac", "opus.opus", "chain.opus", "flac.oga")
+HIGH_EFFICIENCY = "HE-AAC"
+"""Not a recording, but made of one."""
+
+RECORDINGS = ("lc-44100-stereo.aac", "tagged-22050-mono.aac", HIGH_EFFICIENCY, "opus.opus", "chain.opus", "flac.oga")
 
 BEGIN_SECONDS = 100_000
 """Where the second try begins: a mount that has been running for a day."""
@@ -61,9 +67,16 @@ async def test_chromium_buffers_and_plays(tmp_path: Path) -> None:
     assert await visit(tmp_path / "profile", play) == []
 
 
+def _load(name: str) -> tuple[Track, list[Packet]]:
+    if name != HIGH_EFFICIENCY:
+        return load(name)
+    track, packets = load("tagged-22050-mono.aac")
+    return track, high_efficiency(packets)
+
+
 def _segments(name: str, begin: int) -> tuple[str, list[str]]:
     """A recording's type, and it cut into segments of two parts each, in base64; with a title in each."""
-    track, packets = load(name)
+    track, packets = _load(name)
     first = begin * track.sample_rate
     parts = [
         fragment(track, number, first + time, group, [Event(first + time, number, tag(f"Part {number}"))])
@@ -76,7 +89,7 @@ def _segments(name: str, begin: int) -> tuple[str, list[str]]:
 def _fault(name: str, begin: int, seen: Any) -> str:
     """What is not as it should be; nothing if all is."""
     buffered, position, ended, decoded_bytes, error = seen
-    track, packets = load(name)
+    track, packets = _load(name)
     skipped = track.pre_skip / track.sample_rate  # it lies before the time that the first packet is for
     end = begin + length(packets) / track.sample_rate - skipped
     start = begin - (skipped if begin else 0)

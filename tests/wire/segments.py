@@ -40,6 +40,22 @@ def load(name: str) -> tuple[Track, list[Packet]]:
     return track, [packet for packet in packets if isinstance(packet, Packet)]
 
 
+def high_efficiency(packets: Sequence[Packet]) -> list[Packet]:
+    """AAC-LC made HE-AAC: SBR data of one channel, almost all of it zeros, in a fill_element (ISO/IEC 14496-3 §4.4.2.7)
+    behind the sound, before the three ones of the ID_END that each raw_data_block ends with.
+    """
+    header = "1101" + "10" + "01011001" + "000" + "00" + "00"  # EXT_SBR_DATA; bs_start_freq 5, bs_stop_freq 9
+    payload = "110" + f"{13:04b}" + header.ljust(13 * 8, "0")
+    found = []
+    for packet in packets:
+        bits = f"{int.from_bytes(packet.data):0{8 * len(packet.data)}b}"
+        end = bits.rindex("111")
+        bits = bits[:end] + payload + "111"
+        size = -(-len(bits) // 8)
+        found.append(packet._replace(data=int(bits.ljust(8 * size, "0"), 2).to_bytes(size)))
+    return found
+
+
 def length(packets: Sequence[Packet]) -> int:
     """In samples."""
     return sum(packet.samples for packet in packets)

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from castd.wire.adts import write_header
 from castd.wire.fmp4 import fragment, init_segment
 from castd.wire.packets import Packet, Track, Unsupported
 from castd.wire.timed_id3 import Event
 
 from . import boxes
 from .boxes import Box, fragments
-from .segments import FIXTURES, length, load, parted, pcm
+from .segments import FIXTURES, high_efficiency, length, load, parted, pcm
 
 OPUS, _ = load("opus.opus")
 AAC, _ = load("lc-44100-stereo.aac")
@@ -185,6 +186,17 @@ def test_ffmpeg_decodes_the_same_samples(name: str, sizes: tuple[int, ...]) -> N
     if track.codec == "opus":  # the end that its last granule position cuts off
         assert len(original) <= len(decoded) < len(original) + 2 * track.channels * packets[-1].samples
     assert decoded[: len(original)] == original
+
+
+@pytest.mark.needs("ffmpeg")
+def test_ffmpeg_finds_what_makes_aac_high_efficiency() -> None:
+    """SBR that nothing but the payload tells: twice the rate; and two channels, since PS may be in there, too."""
+    track, packets = load("tagged-22050-mono.aac")
+    packets = high_efficiency(packets)
+    adts = b"".join(write_header(track.config, len(packet.data)) + packet.data for packet in packets)
+    original, decoded = pcm(adts, "-f", "aac"), pcm(stream(track, packets, 7, 12))
+    assert decoded == original
+    assert len(decoded) == 2 * 2 * 2 * length(packets)
 
 
 @pytest.mark.needs("ffmpeg")

@@ -14,13 +14,13 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from castd.wire.packets import Unsupported
+from castd.wire.track import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from castd.wire.packets import Packet, Track
     from castd.wire.timed_id3 import Event
+    from castd.wire.track import Packet, Track
 
 ID3_SCHEME = "https://aomedia.org/emsg/ID3"
 """Of events whose data is an ID3v2 tag ("Carriage of ID3 Timed Metadata in the Common Media Application Format")."""

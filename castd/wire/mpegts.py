@@ -16,13 +16,13 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from castd.wire.adts import write_header
-from castd.wire.packets import Unsupported
+from castd.wire.track import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from castd.wire.packets import Packet, Track
     from castd.wire.timed_id3 import Event
+    from castd.wire.track import Packet, Track
 
 CLOCK = 90_000
 """Ticks of PTS in a second."""

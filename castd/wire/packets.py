@@ -10,6 +10,7 @@ there (castd.wire.framer.Head). The framers' knowledge of headers is used; media
 * Opus and FLAC in Ogg: packets that lie on several pages are joined. Their lengths are those they decode to. So what a
   granule position cuts off at an end, and what a decoder skips at a beginning (RFC 7845 §4.2, §4.4), is in the sum here
   and is not in the media time of runs: 6.5 ms for each link of libopus, up to a packet at its end.
+* Opus in WebM: the first track of sound, one packet a block.
 
 A link of equal parameters is no new track: a decoder goes on with its packets.
 """
@@ -17,91 +18,31 @@ A link of equal parameters is no new track: a decoder goes on with its packets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from castd.errors import CastdError
+from castd.wire import webm
 from castd.wire.adts import BLOCK_SAMPLES, AdtsFramer
+from castd.wire.ebml import UNKNOWN, children, number, read_element
 from castd.wire.frame_runs import TICKS_PER_SECOND
 from castd.wire.mpeg_audio import MpegAudioFramer
-from castd.wire.ogg_codecs import Codec
+from castd.wire.ogg_codecs import Codec, identify
 from castd.wire.ogg_headers import Link
 from castd.wire.ogg_pages import Page, PageCutter
+from castd.wire.track import Depacketizer, Packet, Track, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from castd.wire.frame_header import FrameFormat, Header
 
+__all__ = ["Depacketizer", "Packet", "Track", "Unsupported", "depacketizer"]
+
 PACKET_BYTES = 2 * 1024 * 1024
 """The largest packet joined: a FLAC block of 65,535 samples, eight channels and 32 bits, uncompressed."""
 
-
-class Unsupported(CastdError):
-    """A container cannot carry this stream; the message is a sentence that says why, for listeners."""
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """What a decoder is set up with.
-
-    Attributes:
-        codec: "aac", "opus", "flac", "mp3", "mp2" or "mp1".
-        sample_rate: in Hz; what the lengths of packets count.
-        channels: 0 where only the payload says.
-        codecs: as RFC 6381 names it in playlists and manifests.
-        config: AudioSpecificConfig (AAC), OpusHead packet (Opus) or STREAMINFO without what describes one recording
-            (FLAC); b"" for MPEG audio.
-        pre_skip: samples at the start of the stream that a decoder throws away.
-        bitrate: of the first frame of MPEG audio, in bit/s; 0 where no header tells.
-        refused: why no container here can carry it, a sentence for listeners; "" if one can. It has no packets then.
-    """
-
-    codec: str
-    sample_rate: int
-    channels: int
-    codecs: str
-    config: bytes = b""
-    pre_skip: int = 0
-    bitrate: int = field(default=0, compare=False)
-    refused: str = ""
-
-
-class Packet(NamedTuple):
-    """One access unit.
-
-    Attributes:
-        data: as decoders take it, without framing.
-        samples: what it decodes to, per channel, at the track's sample rate; never 0.
-    """
-
-    data: bytes
-    samples: int
-
-
-class Depacketizer(Protocol):
-    """Takes packets out of a mount's bytes.
-
-    Attributes:
-        track: of the packets that come next; None before it is known.
-    """
-
-    @property
-    def track(self) -> Track | None: ...
-
-    def feed(self, data: bytes) -> list[Track | Packet]:
-        """Take the next bytes; to begin at an entry, first the header pages in force there.
-
-        Args:
-            data: whole frames or pages. What is no part of one is skipped; one that is cut waits for its rest.
-
-        Returns:
-            The packets they complete, in order; before the first of a track, the track.
-
-        Raises:
-            FramingError: endless headers; no framer passes them on.
-        """
-        ...
+_LACING = 0x06
+"""Bits in the flags of a block."""
 
 
 class _Frames(ABC):
@@ -250,7 +191,87 @@ def _track_of(codec: Codec, identification: bytes) -> Track:
     return Track(name, rate, channels, "", refused=f"{told} cannot be put into HLS or DASH segments")
 
 
-_DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {"ogg": _Ogg, "mpeg": _MpegAudio, "aac": _Adts}
+class _Webm:
+    """Packets of the first track with sound, out of blocks (RFC 9559 §10)."""
+
+    def __init__(self) -> None:
+        self.track: Track | None = None
+        self._rest = b""
+        self._number: int | None = None  # of the track in blocks; None if it is refused
+        self._codec = Codec()
+
+    def feed(self, data: bytes) -> list[Track | Packet]:
+        events: list[Track | Packet] = []
+        data, at = self._rest + data, 0
+        while True:
+            try:
+                element = read_element(data, at)
+            except ValueError:
+                at = _next_cluster(data, at)
+                continue
+            if element is None:
+                break
+            if element.id in (webm.SEGMENT, webm.CLUSTER):
+                at = element.start
+            elif element.size == UNKNOWN or element.size > webm.ELEMENT_BYTES:
+                at = _next_cluster(data, at)
+            elif (end := element.start + element.size) <= len(data):
+                self._take(element.id, data[element.start : end], events)
+                at = end
+            else:
+                break
+        self._rest = data[at:]
+        return events
+
+    def _take(self, kind: int, content: bytes, events: list[Track | Packet]) -> None:
+        if kind == webm.EBML:
+            self._number = None
+        elif kind == webm.TRACKS:
+            self._begin_track(content, events)
+        elif kind == webm.SIMPLE_BLOCK:
+            self._take_block(content, events)
+        elif kind == webm.BLOCK_GROUP:
+            self._take_block(dict(children(content)).get(webm.BLOCK, b""), events)
+
+    def _begin_track(self, tracks: bytes, events: list[Track | Packet]) -> None:
+        entries = [dict(children(entry)) for kind, entry in children(tracks) if kind == webm.TRACK]
+        sound = next((entry for entry in entries if number(entry.get(webm.TRACK_TYPE, b"")) == webm.SOUND), {})
+        name = webm.CODECS.get(sound.get(webm.CODEC_ID, b"").decode("ascii", "replace").rstrip("\0"), "unknown")
+        private = sound.get(webm.CODEC_PRIVATE, b"")
+        self._codec = identify(private)
+        if name == self._codec.name == "opus":
+            track = _track_of(self._codec, private)
+        else:
+            refused = f"{name.capitalize()} in WebM cannot be put into HLS or DASH segments"
+            track = Track(name, 0, 0, "", refused=refused)
+        self._report(track, events)
+        self._number = None if track.refused else number(sound.get(webm.TRACK_NUMBER, b""))
+
+    def _take_block(self, block: bytes, events: list[Track | Packet]) -> None:
+        if not block or self.track is None:
+            return
+        track, size = webm.block_track(block)
+        if track != self._number or len(block) < size + 3:
+            return
+        if block[size + 2] & _LACING:
+            self._number = None
+            self._report(replace(self.track, refused="WebM with several packets in a block cannot be cut"), events)
+        elif samples := self._codec.samples(packet := block[size + 3 :]):
+            events.append(Packet(packet, samples))
+
+    def _report(self, track: Track, events: list[Track | Packet]) -> None:
+        if track != self.track:
+            self.track = track
+            events.append(track)
+
+
+def _next_cluster(data: bytes, at: int) -> int:
+    """Where to go on behind what is no element: at a cluster, at another stream, or at what may yet become one."""
+    found = [place for mark in (webm.MARK, webm.CLUSTER.to_bytes(4)) if (place := data.find(mark, at + 1)) > 0]
+    return min(found) if found else max(at + 1, len(data) - 3)
+
+
+_DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {"ogg": _Ogg, "mpeg": _MpegAudio, "aac": _Adts, "webm": _Webm}
 
 
 def depacketizer(form: str) -> Depacketizer:

@@ -14,7 +14,7 @@ from castd.wire.framer import RUN_BYTES, Entry, Head, Headed, Run
 
 EBML, SEGMENT, CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
 INFO, TRACKS, TIMESTAMP_SCALE = 0x1549A966, 0x1654AE6B, 0x2AD7B1
-TRACK, TRACK_NUMBER, TRACK_TYPE, CODEC_ID, AUDIO = 0xAE, 0xD7, 0x83, 0x86, 0xE1
+TRACK, TRACK_NUMBER, TRACK_TYPE, CODEC_ID, CODEC_PRIVATE, AUDIO = 0xAE, 0xD7, 0x83, 0x86, 0x63A2, 0xE1
 SAMPLING_FREQUENCY, CHANNELS = 0xB5, 0x9F
 TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, REFERENCE = 0xE7, 0xA3, 0xA0, 0xA1, 0xFB
 
@@ -196,7 +196,7 @@ class WebmFramer(Headed):
 
     def _starts_decoders(self, element: Element, data: bytes, block: bytes) -> bool:
         """Whether a decoder can begin with a block: a whole picture, or any sound where there is none."""
-        track, length = _track(block)
+        track, length = block_track(block)
         if self._video is None:
             return not self._opened or self._end - self._last_entry >= ENTRY_EVERY_SECONDS
         if track != self._video:
@@ -207,7 +207,7 @@ class WebmFramer(Headed):
 
     def _advance(self, block: bytes) -> None:
         """Count the time of a block: track, two bytes of time relative to the cluster's, flags (§10.1)."""
-        _, length = _track(block)
+        _, length = block_track(block)
         if length + 2 > len(block):
             return
         time = self._cluster_time + int.from_bytes(block[length : length + 2], signed=True) * self._scale
@@ -228,7 +228,7 @@ class WebmFramer(Headed):
         return done
 
 
-def _track(block: bytes) -> tuple[int, int]:
+def block_track(block: bytes) -> tuple[int, int]:
     """The number of a block's track, and how many bytes it has."""
     length = 9 - block[0].bit_length()
     return int.from_bytes(block[:length]) & ((1 << 7 * length) - 1), length

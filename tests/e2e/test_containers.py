@@ -15,7 +15,7 @@ from tests.e2e.peers.chromium import Visit, visit
 from tests.wire.segments import high_efficiency, length, load, parted
 
 if TYPE_CHECKING:
-    from castd.wire.packets import Packet, Track
+    from castd.wire.track import Packet, Track
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.needs(chromium.PROGRAM)]
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from castd.wire.packets import Packet, Track, depacketizer
+from castd.wire.packets import depacketizer
 from castd.wire.sniff import framer_of
+from castd.wire.track import Packet, Track
 
 if TYPE_CHECKING:
     from castd.wire.framer import Run
@@ -18,7 +19,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 def form_of(name: str) -> str:
     """A recording's format, as the sniffer names it."""
-    return {"aac": "aac", "mp3": "mpeg"}.get(name.rpartition(".")[2], "ogg")
+    return {"aac": "aac", "mp3": "mpeg", "webm": "webm"}.get(name.rpartition(".")[2], "ogg")
 
 
 def runs_of(*names: str) -> list[Run]:

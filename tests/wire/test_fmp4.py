@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from castd.wire.adts import write_header
 from castd.wire.fmp4 import fragment, init_segment
-from castd.wire.packets import Packet, Track, Unsupported
 from castd.wire.timed_id3 import Event
+from castd.wire.track import Packet, Track, Unsupported
 
 from . import boxes
 from .boxes import Box, fragments
@@ -177,7 +177,7 @@ def test_decoders_of_opus_begin_earlier(samples: tuple[int, ...], distance: int)
 
 
 @pytest.mark.parametrize("sizes", [(400,), (7, 1, 12)])
-@pytest.mark.parametrize("name", ["lc-44100-stereo.aac", "tagged-22050-mono.aac", "flac.oga", "opus.opus"])
+@pytest.mark.parametrize("name", ["lc-44100-stereo.aac", "tagged-22050-mono.aac", "flac.oga", "opus.opus", "opus.webm"])
 @pytest.mark.needs("ffmpeg")
 def test_ffmpeg_decodes_the_same_samples(name: str, sizes: tuple[int, ...]) -> None:
     track, packets = load(name)

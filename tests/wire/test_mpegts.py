@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from castd.wire.adts import AdtsFramer
 from castd.wire.mpegts import CLOCK_START, Continuity, segment
-from castd.wire.packets import Packet, Track, Unsupported
 from castd.wire.timed_id3 import Event, tag
+from castd.wire.track import Packet, Track, Unsupported
 
 from .segments import frames_of, load, parted, pcm, probe
 from .transport import Pes, Reader

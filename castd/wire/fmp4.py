@@ -64,8 +64,7 @@ def init_segment(track: Track) -> bytes:
     minf = _box(b"minf", _full_box(b"smhd", 0, 0, bytes(4)), dinf, stbl)
     trak = _box(b"trak", tkhd, _edits(track), _box(b"mdia", mdhd, hdlr, minf))
     trex = _full_box(b"trex", 0, 0, struct.pack(">5I", _TRACK_ID, 1, 0, 0, _INDEPENDENT))
-    brands = (b"iso6", b"cmfc", b"mp41", b"Opus" if track.codec == "opus" else b"")
-    ftyp = _box(b"ftyp", b"iso6", _u32(0), *brands)
+    ftyp = _box(b"ftyp", b"iso6", _u32(0), b"iso6", b"cmfc")
     return ftyp + _box(b"moov", mvhd, trak, _box(b"mvex", trex))
 
 
@@ -137,7 +136,7 @@ def _sample_entry(track: Track) -> bytes:
 
 
 def _not_in_mp4(track: Track) -> tuple[bytes, bytes]:
-    raise Unsupported(f"{track.codec.upper()} in MP4 is played by no browser")
+    raise Unsupported(f"no browser plays {track.codec} in MP4")
 
 
 def _aac(track: Track) -> tuple[bytes, bytes]:

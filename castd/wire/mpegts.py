@@ -165,7 +165,7 @@ def _stream_type(track: Track) -> int:
         return _ADTS
     if track.codec in ("mp3", "mp2", "mp1"):
         return _MPEG1_AUDIO if track.sample_rate >= _LOWEST_MPEG1_RATE else _MPEG2_AUDIO
-    raise Unsupported(f"{track.codec.capitalize()} in MPEG-TS is played by no browser")
+    raise Unsupported(f"no browser plays {track.codec} in MPEG-TS")
 
 
 def _ticks(track: Track, time: int) -> int:

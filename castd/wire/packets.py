@@ -45,15 +45,27 @@ _LACING = 0x06
 """Bits in the flags of a block."""
 
 
-class _Frames(ABC):
+class _Reporter:
+    """Tells a track when it is another one."""
+
+    def __init__(self) -> None:
+        self.track: Track | None = None
+
+    def _report(self, track: Track, events: list[Track | Packet]) -> None:
+        if track != self.track:
+            self.track = track
+            events.append(track)
+
+
+class _Frames(_Reporter, ABC):
     """Packets of a format whose frames begin with headers."""
 
     def __init__(self, form: FrameFormat) -> None:
-        self.track: Track | None = None
+        super().__init__()
         self._form = form
         self._rest = b""
         self._kind = (0, 0, 0)  # of headers of the track
-        self._samples = 0  # in each of its frames
+        self._samples = 0  # in each of its frames; 0 if it is refused
 
     def feed(self, data: bytes) -> list[Track | Packet]:
         events: list[Track | Packet] = []
@@ -70,10 +82,11 @@ class _Frames(ABC):
                 break
             if self._kind != (kind := (header.kind, header.channels, header.ticks)):
                 self._kind = kind
-                self._samples = header.ticks * header.sample_rate // TICKS_PER_SECOND
-                self.track = self._track_of(header, self._samples)
-                events.append(self.track)
-            if self.track is not None and not self.track.refused:
+                samples = header.ticks * header.sample_rate // TICKS_PER_SECOND
+                track = self._track_of(header, samples)
+                self._samples = 0 if track.refused else samples
+                self._report(track, events)
+            if self._samples:
                 events.append(Packet(self._access_unit(data, at, end), self._samples))
             at = end
         self._rest = data[at:]
@@ -116,11 +129,11 @@ class _Adts(_Frames):
         return data[at + (7 if data[at + 1] & 1 else 9) : end]
 
 
-class _Ogg:
+class _Ogg(_Reporter):
     """Packets of the first logical stream with sound."""
 
     def __init__(self) -> None:
-        self.track: Track | None = None
+        super().__init__()
         self._cutter = PageCutter()
         self._link = Link()
         self._serial: int | None = None  # of the stream whose packets are taken
@@ -150,9 +163,7 @@ class _Ogg:
         self._codec, self._begun = self._link.codec, None
         track = _track_of(self._codec, self._link.identification)
         self._serial = None if track.refused else self._link.serial
-        if track != self.track:
-            self.track = track
-            events.append(track)
+        self._report(track, events)
 
     def _packets(self, page: Page) -> list[Packet]:
         """The packets that end on this page, as far as all of them is there."""
@@ -191,11 +202,11 @@ def _track_of(codec: Codec, identification: bytes) -> Track:
     return Track(name, rate, channels, "", refused=f"{told} cannot be put into HLS or DASH segments")
 
 
-class _Webm:
+class _Webm(_Reporter):
     """Packets of the first track with sound, out of blocks (RFC 9559 §10)."""
 
     def __init__(self) -> None:
-        self.track: Track | None = None
+        super().__init__()
         self._rest = b""
         self._number: int | None = None  # of the track in blocks; None if it is refused
         self._codec = Codec()
@@ -258,11 +269,6 @@ class _Webm:
             self._report(replace(self.track, refused="WebM with several packets in a block cannot be cut"), events)
         elif samples := self._codec.samples(packet := block[size + 3 :]):
             events.append(Packet(packet, samples))
-
-    def _report(self, track: Track, events: list[Track | Packet]) -> None:
-        if track != self.track:
-            self.track = track
-            events.append(track)
 
 
 def _next_cluster(data: bytes, at: int) -> int:

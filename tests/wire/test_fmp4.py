@@ -58,10 +58,7 @@ def test_init_segment(track: Track) -> None:
         bytes(8), bytes(8), bytes(12), bytes(8),
     ]  # fmt: skip
     assert moov.find("mvex/trex").fields("IIIII") == (1, 1, 0, 0, 0x0200_0000)
-    ftyp = whole.find("ftyp").content
-    assert ftyp[:8] == b"iso6" + bytes(4)
-    assert len(ftyp) % 4 == 0
-    assert b"cmfc" in ftyp
+    assert whole.find("ftyp").content == b"iso6" + bytes(4) + b"iso6cmfc"
 
 
 def sample_entry(track: Track) -> tuple[str, tuple[int, ...], bytes]:
@@ -121,7 +118,7 @@ def test_flac(rate: int, told: int, bits: int) -> None:
 @pytest.mark.parametrize(
     ("track", "reason"),
     [
-        (Track("mp3", 44_100, 2, "mp4a.40.34"), "MP3 in MP4 is played by no browser"),
+        (Track("mp3", 44_100, 2, "mp4a.40.34"), "no browser plays mp3 in MP4"),
         (replace(AAC, channels=0), "tells its channels in its frames"),
         (Track("vorbis", 44_100, 2, "", refused="for a reason"), "for a reason"),
     ],

@@ -132,8 +132,8 @@ def test_adts_headers(profile: int, frequency: int, channels: int, size: int) ->
 @pytest.mark.parametrize(
     ("track", "reason"),
     [
-        (load("opus.opus")[0], "Opus in MPEG-TS is played by no browser"),
-        (load("flac.oga")[0], "Flac in MPEG-TS"),
+        (load("opus.opus")[0], "no browser plays opus in MPEG-TS"),
+        (load("flac.oga")[0], "no browser plays flac in MPEG-TS"),
         (Track("vorbis", 44_100, 2, "", refused="for a reason"), "for a reason"),
     ],
 )

@@ -191,6 +191,11 @@ def test_other_parameters_of_mpeg_audio_are_another_track() -> None:
     assert events[64] == tracks_of(events)[1]
 
 
+def test_headers_that_change_nothing_for_a_decoder_are_no_other_track() -> None:
+    events = events_of("aac", frame(b"x", mpeg2=True), frame(b"y"), frame(b"z", mpeg2=True))
+    assert [type(event) for event in events] == [Track, Packet, Packet, Packet]
+
+
 def test_adts_headers_are_taken_off() -> None:
     plain, checked = frame(b"abc", channels=6, frequency=3), with_crc(frame(b"abc", channels=6, frequency=3))
     assert events_of("aac", plain) == events_of("aac", checked) == [

@@ -17,6 +17,7 @@ A link of equal parameters is no new track: a decoder goes on with its packets.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ PACKET_BYTES = 2 * 1024 * 1024
 
 _LACING = 0x06
 """Bits in the flags of a block."""
+
+_BEGINNINGS = re.compile(b"|".join(map(re.escape, (webm.MARK, webm.CLUSTER.to_bytes(4)))))
 
 
 class _Reporter:
@@ -273,8 +276,8 @@ class _Webm(_Reporter):
 
 def _next_cluster(data: bytes, at: int) -> int:
     """Where to go on behind what is no element: at a cluster, at another stream, or at what may yet become one."""
-    found = [place for mark in (webm.MARK, webm.CLUSTER.to_bytes(4)) if (place := data.find(mark, at + 1)) > 0]
-    return min(found) if found else max(at + 1, len(data) - 3)
+    found = _BEGINNINGS.search(data, at + 1)
+    return found.start() if found else max(at + 1, len(data) - 3)
 
 
 _DEPACKETIZERS: dict[str, Callable[[], Depacketizer]] = {"ogg": _Ogg, "mpeg": _MpegAudio, "aac": _Adts, "webm": _Webm}

@@ -94,29 +94,23 @@ class Encoders:
             self.faults.add("encoder", f"{stand.name}, session {tape.session} of {user[0]}, was cut off: {error!r}")
             stand.go()
             await trio.aclose_forcefully(stream)
+        except trio.Cancelled:
+            stream.socket.close()
+            raise
 
     async def _connect(self, stand: Stand, user: tuple[str, str]) -> trio.SocketStream | None:
         until = trio.current_time() + ANSWER_SECONDS
         while True:
-            said = b""
             try:
                 with trio.fail_after(ANSWER_SECONDS):
                     stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-                    await stream.send_all(_greeting(stand, user))
-                    while not (b"\n" in said and (b"OK" in said or b"HTTP/1.1 4" in said or b"HTTP/1.0 4" in said)):
-                        data = await stream.receive_some(4096)
-                        if not data:
-                            break
-                        said += data
-                    if b"OK" in said:
-                        if stand.how == "SHOUTcast":
-                            await stream.send_all(
-                                f"content-type:{stand.form.content_type}\r\nicy-name:soak\r\n\r\n".encode()
-                            )
-                        return stream
-                    await trio.aclose_forcefully(stream)
+                    said = await _greet(stream, stand, user)
             except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
                 said = repr(error).encode()
+            else:
+                if b"OK" in said:
+                    return stream
+                await trio.aclose_forcefully(stream)
             if trio.current_time() > until or b" 403 " not in said:
                 self.faults.add("encoder", f"{stand.name}: {user[0]} was not taken: {said[:300]!r}")
                 return None
@@ -164,8 +158,28 @@ class Encoders:
 
 
 async def _close_later(stream: trio.SocketStream) -> None:
-    await trio.sleep(20)
-    await trio.aclose_forcefully(stream)
+    try:
+        await trio.sleep(20)
+    finally:
+        stream.socket.close()
+
+
+async def _greet(stream: trio.SocketStream, stand: Stand, user: tuple[str, str]) -> bytes:
+    """Ask for a mount; the answer, with OK in it if it was granted. Whatever it raises, the stream is closed."""
+    said = b""
+    try:
+        await stream.send_all(_greeting(stand, user))
+        while not (b"\n" in said and (b"OK" in said or b"HTTP/1.1 4" in said or b"HTTP/1.0 4" in said)):
+            data = await stream.receive_some(4096)
+            if not data:
+                break
+            said += data
+        if b"OK" in said and stand.how == "SHOUTcast":
+            await stream.send_all(f"content-type:{stand.form.content_type}\r\nicy-name:soak\r\n\r\n".encode())
+    except BaseException:
+        stream.socket.close()
+        raise
+    return said
 
 
 def _greeting(stand: Stand, user: tuple[str, str]) -> bytes:

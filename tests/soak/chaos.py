@@ -88,9 +88,13 @@ class Chaos:
             self.faults.add("reload", done.stderr.decode())
 
     async def upgrade(self) -> None:
-        said = await self.castd.upgrade()
-        if "could not be handed over" in said:
-            self.faults.add("upgrade", said)
+        try:
+            said = await self.castd.upgrade()
+        except AssertionError as error:
+            self.faults.add("upgrade", str(error)[-2000:])
+        else:
+            if "could not be handed over" in said:
+                self.faults.add("upgrade", said)
 
     async def guess(self) -> None:
         """Wrong passwords, until castd listens to no more of them."""

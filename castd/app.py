@@ -49,9 +49,11 @@ from castd.api.visits import Visits
 from castd.config import Current
 from castd.control import ControlSocket
 from castd.control import Handler as Command
+from castd.delivery.clip import Clips
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
+from castd.delivery.rewinds import Rewinds
 from castd.errors import ConfigError, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
@@ -130,6 +132,7 @@ class Server:
         self.registry.observer = Announcer(self.events, self.registry.clock, self.records.title)
         self.fallbacks = Fallbacks(current, self.registry)
         self.recorders = Recorders(self.registry)
+        self.rewinds = Rewinds(current, self.registry)
         self.relays = Relays(current, self.registry, self.records)
         self.directories = Directories(current, self.registry)
         self.samples = Samples(self.registry)
@@ -279,6 +282,7 @@ class Server:
                   password_of=shoutcast.password),
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
             Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, operators.unknown),
+            Route(read, "{name*}/clip", Need.ADMIN, Clips(self.registry).serve, right="clip"),
             Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
             Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
@@ -357,6 +361,7 @@ class Server:
         if self.config.server.state_dir:
             await services.start(self.control.run)
         await services.start(self.recorders.run)
+        await services.start(self.rewinds.run)
         await services.start(self.fallbacks.run)
         await services.start(self.relays.run)
         services.start_soon(self.hooks.run)
@@ -454,6 +459,7 @@ class Server:
                 await self._save_bans()
             self.fallbacks.settle_all()
             self.pump.end_overdue(self.registry.clock.monotonic())
+            self.pump.remind()
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
 

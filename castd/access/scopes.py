@@ -5,6 +5,7 @@ from __future__ import annotations
 SCOPES = {
     "read": "see mounts, sources, listeners and past visits",
     "title": "set titles",
+    "clip": "download what was on",
     "kick": "disconnect sources and listeners",
     "move": "move listeners, choose fallbacks",
     "ban": "see and make bans",
@@ -14,5 +15,5 @@ SCOPES = {
 
 EVERYTHING = "admin"
 
-OF_MOUNTS = frozenset({"read", "title", "kick", "move"})
+OF_MOUNTS = frozenset({"read", "title", "clip", "kick", "move"})
 """Scopes that a token may have for some mounts only."""

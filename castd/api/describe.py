@@ -88,7 +88,21 @@ def describe_title(mount: Mount, title: Title) -> shapes.Title:
         since=rfc3339(title.wall),
         position=title.position,
         media_seconds=round(title.time, 3),
+        listen=_rewound(mount, title),
     )
+
+
+def _rewound(mount: Mount, title: Title) -> str | None:
+    oldest = mount.timeline.rewound(-1.0, mount.alike_from)
+    if not mount.settings.rewind_seconds or oldest is None or title.position < oldest.position:
+        return None
+    return f"{quote_mount(mount.name)}?start={title.wall:.3f}"
+
+
+def _rewind_seconds(mount: Mount) -> int:
+    oldest = mount.timeline.rewound(-1.0, mount.alike_from)
+    held = mount.timeline.end - oldest.time if oldest is not None else 0.0
+    return int(min(held, mount.settings.rewind_seconds)) // 60 * 60
 
 
 def mount_fields(mount: Mount) -> dict[str, Any]:
@@ -114,6 +128,7 @@ def mount_fields(mount: Mount) -> dict[str, Any]:
         "started": rfc3339(mount.started) if mount.started else None,
         "title": describe_title(mount, title) if title is not None and title.text else None,
         "group": mount.settings.group or None,
+        "rewind_seconds": _rewind_seconds(mount),
         "links": describe_links(mount.name),
     }
 

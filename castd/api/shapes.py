@@ -39,6 +39,7 @@ class Title(Struct, kw_only=True):
     since: Annotated[Moment, Meta(description="when it began at the server")]
     position: Annotated[int, Meta(description="of its first byte in the mount's stream")]
     media_seconds: Annotated[float, Meta(description="seconds of audio before it since the mount began")]
+    listen: Annotated[Path | None, Meta(description="the stream from there on; null where that is not held")] = None
 
 
 class Links(Struct, kw_only=True):
@@ -81,6 +82,7 @@ class Mount(Struct, kw_only=True):
     started: Moment | None
     title: Title | None
     group: Annotated[str | None, Meta(description="its group of mounts with the same programme in other qualities")]
+    rewind_seconds: Annotated[int, Meta(description="one may go back by so much (?t=-600); whole minutes")]
     listen_url: Annotated[str | UnsetType, Meta(description="absent in events")] = UNSET
     links: Links
 

@@ -524,6 +524,8 @@ class MountSettings(Pace):
         url_auth: name of the [[url_auth]] that is asked who may listen and send; "" means none is.
         group: mounts of one group carry one programme in several qualities; "" means none.
         max_sessions_per_user: listeners at once with one user's name; 0 means any number.
+        rewind_seconds: of audio that listeners may go back by; 0 means not at all.
+        rewind_bytes: upper bound of the file that holds it.
     """
 
     name: Annotated[str, TEXT] = ""
@@ -565,6 +567,8 @@ class MountSettings(Pace):
     url_auth: Annotated[str, TEXT] = ""
     group: Annotated[str, TEXT] = ""
     max_sessions_per_user: Annotated[int, between(0, 10_000_000)] = 0
+    rewind_seconds: Annotated[float, between(0, 2_678_400, "seconds")] = 0.0
+    rewind_bytes: Annotated[int, between(MIB, 1 << 40, "bytes")] = 1024 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from castd import tls
 from castd.access.bans import refuse_unlisted
 from castd.delivery.intro import Intros
 from castd.delivery.listener import Listener
+from castd.delivery.pace import Pace, asked_entry
 from castd.delivery.room import Room
 from castd.errors import ClientError
 from castd.http.connection import SERVER
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from castd.mount.aliases import Aliases
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.mount.timeline import EntryMark
     from castd.stats.records import Records
 
 log = logging.getLogger(__name__)
@@ -131,6 +133,7 @@ class Icecast:
         if mount.settings.no_mount:
             raise ClientError(403, "this mount is not for listeners")
         refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
+        rewound = asked_entry(mount, request)
         if request.method == "HEAD":
             await exchange.send_raw(self._head(mount, request, self._metaint(request, mount)))
             return None
@@ -143,6 +146,9 @@ class Icecast:
         if found is not mount:
             self._room.make_way(found, call.user)
         refuse_unlisted(request.address, found.settings.allow_listeners, "listen to this mount")
+        if rewound is not None and found is mount:
+            self._hand_over(exchange, found, b"", call.grant, rewound)
+            return None
         intro = await self._intros.of(found)
         if found.closed:
             raise ClientError(404, "the source has just left for good")
@@ -193,10 +199,18 @@ class Icecast:
         carries = mount.description is not None and mount.description.content_type in ICY_TYPES
         return mount.settings.icy_metaint if wanted and carries else 0
 
-    def _hand_over(self, exchange: Exchange, mount: Mount, intro: bytes, grant: Grant) -> None:
+    def _hand_over(
+        self, exchange: Exchange, mount: Mount, intro: bytes, grant: Grant, rewound: EntryMark | None = None
+    ) -> None:
+        """Give the reply's head, and the socket to the pump.
+
+        Args:
+            rewound: where it begins, if it goes back.
+        """
         request = exchange.request
         metaint = self._metaint(request, mount)
-        position, headers = mount.entrance(mount.join_point())
+        entry = rewound or mount.join_point()
+        position, headers = mount.entrance(entry)
         pending = self._head(mount, request, metaint) + (b"" if intro else headers)
         exchange.answered = True
         listener = Listener(
@@ -217,8 +231,9 @@ class Icecast:
         listener.request = request.with_headers(
             {name: intern(request.header(name)) for name in ("user-agent", "referer")}
         )
+        if rewound is not None:
+            listener.pace = Pace(rewound.time + mount.settings.burst_seconds, listener.connected)
         if not intro and (player := request.argument("player")) and PLAYER.fullmatch(player):
-            entry = mount.join_point()
             listener.player, listener.begins = player, entry.time if entry else mount.timeline.end
         listener.stay = grant.keep()
         self._accompany(listener)

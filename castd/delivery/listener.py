@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from castd.delivery.state import ListenerState
@@ -20,6 +21,7 @@ from castd.wire import icy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from castd.delivery.pace import Pace
     from castd.http.messages import Request
     from castd.http.routes import Stay
     from castd.mount.mount import Mount
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _TOLD = (
     "protocol", "address", "agent", "user", "connected", "most_seconds", "bytes_sent", "bytes_elsewhere", "jumps",
-    "worst_lag_seconds", "stuck_at", "blocked", "since", "player", "begins",
+    "worst_lag_seconds", "stuck_at", "blocked", "since", "player", "begins", "pace",
 )  # fmt: skip
 """Fields of castd.delivery.state.ListenerState that a listener has as they are."""
 
@@ -89,6 +91,7 @@ class Listener:
         blocked: the kernel took less than it was given, and has not said since that it would take more.
         stuck_at: bytes_sent at the last jump: no progress until the next means it takes nothing at all.
         queued: the number under which it stands in its outlet's heap of the blocked; 0 if it does not.
+        pace: of one who went back; None for who hears what is live.
         bound_for: the mount it goes on with as soon as it has everything of this one, or can have no more of it.
         most_seconds: for which it may listen, whatever its mount allows; 0 means no limit of its own.
         since: where and when its visit to this mount began.
@@ -122,6 +125,7 @@ class Listener:
         "mount",
         "on_gone",
         "on_move",
+        "pace",
         "pending",
         "player",
         "position",
@@ -174,6 +178,7 @@ class Listener:
         self.ended_by = ""
         self.queued = 0
         self.bound_for: Mount | None = None
+        self.pace: Pace | None = None
         self.since = arrival(mount, position)
         self.request: Request | None = None
         self.stay: Stay | None = None
@@ -225,9 +230,14 @@ class Listener:
     @property
     def caught_up(self) -> bool:
         """It was given everything there is."""
-        return (
-            not self.pending and not self.intro and self.position == self.mount.ring.head and not self.connection.owes
-        )
+        return not self.pending and not self.intro and self.position >= self.horizon and not self.connection.owes
+
+    @property
+    def horizon(self) -> int:
+        """The position up to which it is owed everything now."""
+        if self.pace is None:
+            return self.mount.ring.head
+        return max(self.position, self.pace.horizon(self.mount))
 
     def serve(self) -> bool:
         """Send what is new, once.
@@ -240,7 +250,7 @@ class Listener:
         """
         mount = self.mount
         ring = mount.ring
-        start, head = self.position, ring.head
+        start, head = self.position, ring.head if self.pace is None else self.horizon
         state = self.icy
         # nearly every call: nothing between
         if not self.pending and not self.intro and (state is None or head - start <= state.until):
@@ -344,7 +354,7 @@ class Listener:
             now: monotonic seconds.
         """
         here = self.mount
-        missing = here.lag_seconds(self.position) + now - here.appended
+        missing = here.lag_seconds(self.position) + now - here.appended if self.pace is None else inf
         position, headers = to.entrance(to.timeline.join(min(missing, to.settings.burst_seconds)))
         if headers and not self.intro:
             self.pending = bytes(self.pending) + headers
@@ -354,12 +364,12 @@ class Listener:
         here.hand_over(self, to)
         self.since = arrival(to, position)
         self.mount, self.position, self.bound_for = to, position, None
-        self.blocked, self.queued = False, 0
+        self.blocked, self.queued, self.pace = False, 0, None
         self.jumps, self.worst_lag_seconds = 0, 0.0
 
     def note_lag(self) -> None:
         """Look how far behind the live end it is; only the blocked ever are, so that nothing is asked of the others."""
-        if self.blocked and not self.intro:
+        if self.blocked and not self.intro and self.pace is None:
             self.worst_lag_seconds = max(self.worst_lag_seconds, self.mount.lag_seconds(self.position))
 
     def end(self, reason: Goodbye, by: str = "") -> None:

@@ -1,17 +1,20 @@
 """All listeners of one mount, sorted by what they need: the ready are walked by the pump, the blocked are left alone.
 
 A blocked listener costs nothing until its socket is writable again, or until it falls so far behind that something must
-be done while its bytes are still in the ring: it jumps forward to an entry, or is dropped.
+be done while its bytes are still in the ring: it jumps forward to an entry, or is dropped. Those who went back
+(castd.delivery.pace) stand apart, since they are meant to be behind.
 """
 
 from __future__ import annotations
 
 import logging
 import ssl
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
 
+from castd.delivery.pace import EDGE_SECONDS
 from castd.mount.party import Goodbye
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ class Outlet:
 
     Attributes:
         ready: those who had everything when last walked.
+        rewound: those who went back, ready or blocked.
         limited: those with a limit of time of their own.
         due: monotonic time before which the pump does not walk them.
         latest: monotonic time at which it does, if there is anything new.
@@ -53,6 +57,7 @@ class Outlet:
     ) -> None:
         self.mount = mount
         self.ready: set[Listener] = set()
+        self.rewound: set[Listener] = set()
         self.limited: set[Listener] = set()
         self.due = self.latest = 0.0
         self.floor = mount.ring.head
@@ -75,7 +80,7 @@ class Outlet:
 
     def evacuate(self) -> None:
         """See castd.mount.mount.Outlet."""
-        for listener in self._waiting():
+        for listener in [*self._waiting(), *(each for each in self.rewound if each.blocked)]:
             if listener.bound_for is not None and not listener.bound_for.closed:
                 self._let_go(listener)
 
@@ -98,22 +103,28 @@ class Outlet:
         """Take on a listener who has had nothing of this mount yet."""
         if listener.most_seconds:
             self.limited.add(listener)
-        self.ready.add(listener)
+        self._group(listener).add(listener)
         self.serve(listener)
+
+    def _group(self, listener: Listener) -> set[Listener]:
+        return self.ready if listener.pace is None else self.rewound
 
     def keep(self, listener: Listener) -> None:
         """Take on a listener of this mount as it is, in the middle of it."""
         if listener.most_seconds:
             self.limited.add(listener)
+        if listener.pace is not None:
+            self.rewound.add(listener)
         if listener.blocked:
             self._block(listener)
         else:
-            self.ready.add(listener)
+            self._group(listener).add(listener)
 
     def forget(self, listener: Listener) -> None:
         """Serve it no more."""
         self.limited.discard(listener)
         self.ready.discard(listener)
+        self.rewound.discard(listener)
 
     def serve(self, listener: Listener) -> None:
         """Give one listener what is new and sort it accordingly."""
@@ -134,7 +145,7 @@ class Outlet:
             if caught_up:
                 if listener.blocked:
                     listener.blocked = False
-                    self.ready.add(listener)
+                    self._group(listener).add(listener)
                 if listener.bound_for is not None and not listener.bound_for.closed:
                     self._on_leave(listener)
             else:
@@ -159,7 +170,8 @@ class Outlet:
         if not listener.blocked:
             listener.blocked = True
             self.ready.discard(listener)
-        self._queue(listener)
+        if listener.pace is None:
+            self._queue(listener)
         self._on_blocked(listener)
 
     def _queue(self, listener: Listener) -> None:
@@ -174,19 +186,26 @@ class Outlet:
 
     @property
     def everybody(self) -> list[Listener]:
-        """The ready and the blocked."""
-        return [*self.ready, *self._waiting()]
+        """The ready, the blocked, and those who went back."""
+        return [*self.ready, *self._waiting(), *self.rewound]
 
     @property
     def caught_up(self) -> bool:
         """Every listener was given everything there is."""
-        return not self._waiting() and all(listener.caught_up for listener in self.ready)
+        return not self._waiting() and all(each.caught_up for each in (*self.ready, *self.rewound))
+
+    @property
+    def to_walk(self) -> list[Listener]:
+        """Those the pump is to serve when this mount's time has come."""
+        return [*self.ready, *(each for each in self.rewound if not each.blocked)] if self.rewound else [*self.ready]
 
     def walked(self, head: int) -> None:
         """Every ready listener has been served since the ring's head was `head`."""
         self.floor = head
         settings, timeline = self.mount.settings, self.mount.timeline
         self._rescue(timeline.position_at(timeline.end - settings.lag_seconds))
+        for listener in [each for each in self.rewound if each.blocked]:
+            self._be_patient(listener)
 
     def make_room(self, tail: int) -> None:
         """See castd.mount.mount.Outlet."""
@@ -194,6 +213,43 @@ class Outlet:
             self.flush()
             self.floor = self.mount.ring.head
         self._rescue(tail)
+        for listener in [each for each in self.rewound if each.position < tail]:
+            self._overtaken(listener, tail)
+
+    def _be_patient(self, listener: Listener) -> None:
+        """One who went back and is slower than the audio goes on later, rather than miss something; one who takes
+        nothing at all is let go."""
+        timeline, pace = self.mount.timeline, listener.pace
+        assert pace is not None
+        time = timeline.time_at(listener.position)
+        if timeline.time_at(listener.horizon) - time <= self.mount.settings.lag_seconds:
+            return
+        self.mount.slow_listeners += 1
+        if listener.bytes_sent == listener.stuck_at:
+            listener.end(Goodbye.FELL_BEHIND)
+            return
+        listener.stuck_at = listener.bytes_sent
+        listener.pace = replace(pace, media=time, since=self.mount.clock.monotonic())
+
+    def _overtaken(self, listener: Listener, tail: int) -> None:
+        """What one who went back as far as it goes has not had yet is about to be overwritten."""
+        timeline = self.mount.timeline
+        target = timeline.rewound(timeline.time_at(tail) + EDGE_SECONDS, tail)
+        finish = timeline.next_entry(listener.position)
+        if target is None or finish is None or len(listener.pending) > PENDING_BYTES:
+            listener.end(Goodbye.FELL_BEHIND)
+            return
+        listener.finish_at(finish.position)
+        self._jump(listener, finish.position, target.position)
+
+    def _jump(self, listener: Listener, here: int, there: int) -> None:
+        """Go on further on, having whole frames up to here."""
+        before, head = (self.mount.timeline.head_at(position) for position in (here, there))
+        if there > here:
+            if head is not None and head.needed_after(before):
+                listener.pending = bytes(listener.pending) + head.data
+            listener.position = there
+            listener.jumps += 1
 
     def _rescue(self, limit: int) -> None:
         """Deal with the blocked who still stand before `limit`."""
@@ -227,16 +283,10 @@ class Outlet:
         if mount.settings.lag_policy == "drop" or no_progress or target is None or finish is None:
             listener.end(Goodbye.FELL_BEHIND)
             return
-        head_before = timeline.head_at(finish.position)
         listener.finish_at(finish.position)
         if target.position < limit:  # a ring shorter than the burst
             target = timeline.next_entry(limit) or finish
-        if target.position > finish.position:
-            head = timeline.head_at(target.position)
-            if head is not None and head.needed_after(head_before):
-                listener.pending = bytes(listener.pending) + head.data
-            listener.position = target.position
-            listener.jumps += 1
+        self._jump(listener, finish.position, target.position)
         listener.stuck_at = listener.bytes_sent
         if len(listener.pending) > PENDING_BYTES or listener.position < limit:
             listener.end(Goodbye.FELL_BEHIND)

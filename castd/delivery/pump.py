@@ -157,6 +157,12 @@ class Pump:
         for outlet in list(self._outlets.values()):
             outlet.end_overdue(now)
 
+    def remind(self) -> None:
+        """Have those served who went back: their time goes on while no source sends anything."""
+        for outlet in list(self._outlets.values()):
+            if outlet.rewound:
+                self._on_news(outlet)
+
     def _plan(self, outlet: Outlet, now: float, listeners: int) -> None:
         """Say when a mount served now is next served, with that many listeners in all."""
         longest = outlet.mount.settings.send_interval_max_seconds
@@ -193,7 +199,7 @@ class Pump:
         for outlet in due:
             self._news.discard(outlet)
             self._plan(outlet, now, listeners_in_all)
-            self._walking.append((outlet, outlet.mount.ring.head, list(outlet.ready)))
+            self._walking.append((outlet, outlet.mount.ring.head, outlet.to_walk))
         budget = SLICE
         while self._walking and budget:
             outlet, head, listeners = self._walking[0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
+from castd.delivery.pace import Pace
 from castd.http.routes import StayState
 from castd.http.state import RequestState
 from castd.stats.visits import Arrival
@@ -47,10 +48,13 @@ class ListenerState(msgspec.Struct):
     begins: float
     request: RequestState | None
     stay: StayState | None
+    pace: Pace | None = None
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""
         self.connected += seconds
         self.since = replace(self.since, at=self.since.at + seconds)
+        if self.pace is not None:
+            self.pace = replace(self.pace, since=self.pace.since + seconds)
         if self.stay is not None:
             self.stay.begun += seconds

@@ -47,7 +47,7 @@ MEASURE_SECONDS = 2.0
 
 _TOLD = (
     "name", "description", "shape", "begun", "info", "started", "appended", "lost", "listener_peak", "visits",
-    "slow_listeners", "bytes_received", "chosen_fallback", "heard",
+    "slow_listeners", "bytes_received", "chosen_fallback", "heard", "on_file", "alike_from",
 )  # fmt: skip
 _TOLD_PRIVATELY = ("encoder_title", "told_title", "bytes_sent_to_departed", "base", "timed", "joining")
 """Fields of castd.mount.state.MountState that a mount has as they are."""
@@ -130,6 +130,8 @@ class Mount:
         closed: it is not used any more.
         chosen_fallback: name of the mount that an operator chose to stand in, "" for none; None if nobody chose.
         heard: of mounts that stood in, by name: the position up to which their audio was heard here.
+        on_file: the ring is one, of a size that stays; see castd.mount.rewind.
+        alike_from: from this position on all bytes are of this shape's format.
         pictures: to its titles.
         observer: is told what happens here.
         on_feed: called with it when another source feeds the ring, when that has begun, and when none does any more.
@@ -169,6 +171,8 @@ class Mount:
         self.closed = False
         self.chosen_fallback: str | None = None
         self.heard: dict[str, int] = {}
+        self.on_file = False
+        self.alike_from = 0
         self._encoder_title: Title | None = None
         self._told_title: Title | None = None  # by a request, not by the stream
         self._bytes_sent_to_departed = 0
@@ -217,7 +221,7 @@ class Mount:
         # which title is shown is asked by identity
         self._encoder_title = self.timeline.held(self._encoder_title)
         self._told_title = self.timeline.held(self._told_title)
-        self._ring_limit = max(self._ring_limit, ring.capacity)
+        self._limit_ring()
         self.observer.mount_adopted(self)
 
     def rebase(self) -> None:
@@ -234,11 +238,36 @@ class Mount:
         self.settings = settings
         if settings.unchain != (self._unchainer is not None):
             self._unchainer = Unchainer() if settings.unchain else None
-        self._ring_limit = max(settings.ring_bytes, self.ring.capacity)
+        self._limit_ring()
         if not settings.silence_seconds:
             for source in self.sources:
                 source.sound = Sound()
         self._sort(self.source)
+
+    def _limit_ring(self) -> None:
+        self._ring_limit = self.ring.capacity if self.on_file else max(self.settings.ring_bytes, self.ring.capacity)
+
+    def move_ring(self, descriptor: int, capacity: int) -> None:
+        """Go on in a file; every position stays valid.
+
+        Args:
+            descriptor: of the file; owned from now on.
+            capacity: see Ring.move; more than the ring has.
+
+        Raises:
+            OSError, ValueError: it cannot be used; the mount is unchanged.
+        """
+        self.ring.move(descriptor, capacity)
+        self.on_file = True
+        self._limit_ring()
+
+    def remember(self, ring: Ring, timeline: Timeline, shape: Shape, alike_from: int) -> None:
+        """Have, being new, the audio that a mount of this name had before."""
+        self.ring.close()
+        self.ring, self.timeline, self.shape, self.alike_from = ring, timeline, shape, alike_from
+        self.on_file = True
+        self._limit_ring()
+        self._splice()
 
     @property
     def source(self) -> Source | None:
@@ -381,6 +410,7 @@ class Mount:
     def _adopt(self, source: Source) -> None:
         self.description = source.description
         if self.shape.format and self.shape.format != source.shape.format:
+            self.alike_from = self.ring.head
             for listener in list(self.listeners.values()):
                 if listener.connected < source.connected or self._joining:
                     listener.end(Goodbye.FORMAT_CHANGED)
@@ -498,6 +528,8 @@ class Mount:
             if self.outlet is not None:
                 self.outlet.make_room(tail)
             timeline.forget(tail)
+        if self.on_file:
+            timeline.thin(timeline.end - self.settings.ring_seconds)
 
     def last_heard(self) -> tuple[Head | None, bytes]:
         """The headers in force for the last frames put into the ring, and the first HEADER_BYTES of one of these; None

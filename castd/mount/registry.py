@@ -38,6 +38,7 @@ class Registry:
         started: wall time at which the server began.
         observer: is told what happens, at mounts opened from now on, and of limits that turned somebody away.
         on_feed: each is called as castd.mount.mount.Mount says.
+        on_open: each is called with a mount that is new, before anybody else knows of it.
     """
 
     def __init__(self, current: Current, clock: Clock) -> None:
@@ -49,6 +50,7 @@ class Registry:
         self.mounts: dict[str, Mount] = {}
         self.observer = Observer()
         self.on_feed: list[Callable[[Mount], None]] = []
+        self.on_open: list[Callable[[Mount], None]] = []
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """See castd.reload.Part."""
@@ -78,6 +80,8 @@ class Registry:
         if mount is None:
             settings = self._current.config.mount(name)
             mount = self.mounts[name] = Mount(name, settings, self.clock, self.observer, self._fed)
+            for callback in self.on_open:
+                callback(mount)
             self.observer.mount_opened(mount)
         return mount
 

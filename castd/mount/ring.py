@@ -1,7 +1,8 @@
 """A mount's bytes: one contiguous buffer addressed by absolute positions that never wrap.
 
-A reader is an integer. The buffer is a memfd mapped into memory, so that it can be handed to another process. A
-memoryview slice must not outlive the call it was made for: a mapping cannot be closed while a view of it lives.
+A reader is an integer. The buffer is a descriptor mapped into memory, so that it can be handed to another process: of
+a memfd, or of a file where it is to hold hours and to outlast the process (castd.mount.rewind). A memoryview slice must
+not outlive the call it was made for: a mapping cannot be closed while a view of it lives.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Ring:
         self.capacity = max(capacity, SMALLEST)
         self.head = 0
         self._copied_from = 0  # what a smaller buffer had lost, a larger one does not have
-        self.descriptor, self._map, self._view = _allocate(self.capacity)
+        self.descriptor, self._map, self._view = _mapped(_memory(self.capacity), self.capacity)
 
     @classmethod
     def adopt(cls, descriptor: int, state: RingState) -> Ring:
@@ -49,10 +50,8 @@ class Ring:
             OSError, ValueError: it cannot be mapped, or is not of that size.
         """
         ring = cls.__new__(cls)
-        ring.descriptor, ring.capacity = descriptor, state.capacity
-        ring.head, ring._copied_from = state.head, state.copied_from
-        ring._map = mmap.mmap(descriptor, state.capacity)
-        ring._view = memoryview(ring._map)
+        ring.capacity, ring.head, ring._copied_from = state.capacity, state.head, state.copied_from
+        ring.descriptor, ring._map, ring._view = _mapped(descriptor, state.capacity)
         return ring
 
     def state(self) -> RingState:
@@ -62,6 +61,10 @@ class Ring:
     def tail(self) -> int:
         """Absolute position of the oldest byte still held."""
         return max(self._copied_from, self.head - self.capacity)
+
+    def lose(self, count: int) -> None:
+        """Do without the oldest bytes, as many as would be overwritten by `count` more."""
+        self._copied_from = min(self.head, max(self._copied_from, self.head + count - self.capacity))
 
     def append(self, data: bytes) -> None:
         """Write at the head, over the oldest bytes.
@@ -105,8 +108,20 @@ class Ring:
         Raises:
             OSError, MemoryError: no memory or descriptor for it; the ring is unchanged.
         """
-        descriptor, larger, view = _allocate(capacity)
-        self._copied_from = start = self.tail
+        self.move(_memory(capacity), capacity)
+
+    def move(self, descriptor: int, capacity: int) -> None:
+        """Move to another buffer, with as much as it can hold; every position it holds stays valid.
+
+        Args:
+            descriptor: of the buffer; owned from now on.
+            capacity: its size in bytes, all of it allocated.
+
+        Raises:
+            OSError, ValueError: it cannot be mapped; the ring is unchanged.
+        """
+        descriptor, larger, view = _mapped(descriptor, capacity)
+        self._copied_from = start = max(self.tail, self.head - capacity)
         for piece in self.views(start, self.head):
             at = start % capacity
             room = min(len(piece), capacity - at)
@@ -127,12 +142,20 @@ class Ring:
             pass  # freed with the last view
 
 
-def _allocate(capacity: int) -> tuple[int, mmap.mmap, memoryview]:
+def _memory(capacity: int) -> int:
     fd = os.memfd_create("castd-ring", os.MFD_CLOEXEC)
     try:
         os.posix_fallocate(fd, 0, capacity)  # memory that is not there is an error here, not a SIGBUS at some append
-        mapped = mmap.mmap(fd, capacity)
     except BaseException:
         os.close(fd)
         raise
-    return fd, mapped, memoryview(mapped)
+    return fd
+
+
+def _mapped(descriptor: int, capacity: int) -> tuple[int, mmap.mmap, memoryview]:
+    try:
+        mapped = mmap.mmap(descriptor, capacity)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, mapped, memoryview(mapped)

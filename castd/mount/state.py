@@ -41,6 +41,8 @@ class MountState(msgspec.Struct):
     joining: bool
     heard: dict[str, int] = msgspec.field(default_factory=dict)
     unchainer: UnchainerState | None = None
+    on_file: bool = False
+    alike_from: int = 0
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

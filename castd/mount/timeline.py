@@ -73,6 +73,13 @@ PAST_TITLES = 10
 """Titles kept after their audio is gone, for those who heard them."""
 
 
+THIN_SECONDS = 10.0
+"""Audio whose entries are thinned at a time."""
+
+THIN_ENTRY_SECONDS = 1.0
+"""Between two entries of old audio."""
+
+
 class TimelineState(msgspec.Struct):
     """All marks, for another process."""
 
@@ -87,6 +94,7 @@ class TimelineState(msgspec.Struct):
 
 _position = attrgetter("position")
 _time = attrgetter("time")
+_wall = attrgetter("wall")
 _Mark = TypeVar("_Mark", HeadMark, Splice, Title)
 
 
@@ -107,6 +115,7 @@ class Timeline:
         self._titles: list[Title] = []
         self._past_titles: deque[Title] = deque(maxlen=PAST_TITLES)
         self._titles_forgotten = 0
+        self._thinned = 0.0
 
     @classmethod
     def of(cls, state: TimelineState) -> Timeline:
@@ -210,6 +219,25 @@ class Timeline:
         """All entries at or after a position."""
         return self._entries[bisect_left(self._entries, position, key=_position) :]
 
+    def rewound(self, time: float, after: int = 0) -> EntryMark | None:
+        """Where somebody begins who wants to hear a media time: the newest entry not after it.
+
+        Args:
+            after: no entry before this position will do.
+
+        Returns:
+            The entry; the oldest that will do if all are younger; None if there is none.
+        """
+        first = bisect_left(self._entries, after, key=_position)
+        at = max(first, bisect_right(self._entries, time, lo=first, key=_time) - 1)
+        return self._entries[at] if at < len(self._entries) else None
+
+    def entry_on_air(self, wall: float, after: int = 0) -> EntryMark | None:
+        """The newest entry that came not after a wall time; None if all came later, or had come before `after`."""
+        first = bisect_left(self._entries, after, key=_position)
+        at = bisect_right(self._entries, wall, lo=first, key=_wall) - 1
+        return self._entries[at] if at >= first else None
+
     def position_at(self, time: float) -> int:
         """The position of the newest entry not after a media time; the oldest entry's if all are younger; else 0."""
         at = bisect_right(self._entries, time, key=_time)
@@ -238,6 +266,19 @@ class Timeline:
         self._forget_titles(bisect_right(self._titles, tail, key=_position) - 1)
         for marks in (self._heads, self._splices):
             del marks[: max(0, bisect_right(marks, tail, key=_position) - 1)]
+
+    def thin(self, before: float) -> None:
+        """Of entries older than a media time keep one a second, and those where a source began: nobody needs to begin
+        more exactly there, and hours of them would be much memory."""
+        if before - self._thinned < THIN_SECONDS:
+            return
+        first, last = (bisect_left(self._entries, time, key=_time) for time in (self._thinned, before))
+        splices, kept = {each.position for each in self._splices}, list[EntryMark]()
+        for entry in self._entries[first:last]:
+            if not kept or entry.time - kept[-1].time >= THIN_ENTRY_SECONDS or entry.position in splices:
+                kept.append(entry)
+        self._entries[first:last] = kept
+        self._thinned = before
 
     def _forget_titles(self, count: int) -> None:
         """The oldest ones; none if `count` is less than one."""

@@ -286,7 +286,7 @@ class Giving:
         for listener in listeners:
             parts.pump.part_with(listener)
         for listener in parts.pump.everybody:
-            listener.finish_at(listener.mount.ring.head)  # the memory is the other's
+            listener.finish_at(listener.horizon)  # the memory is the other's
         for mount in mounts:
             theirs = mount.sources
             mount.part_with()

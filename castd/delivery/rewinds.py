@@ -1,0 +1,174 @@
+"""Sees to it that mounts with `rewind_seconds` have their rings in files, and that the files tell what is in them.
+
+A mount begins in memory. When its bitrate is known, a file of the right size is allocated in a thread, and the mount
+goes on there. A mount that is opened again goes on with the file it had, whether the server was restarted or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.mount.rewind import GRAIN_BYTES, Marks, RewindFile, marks_of
+
+if TYPE_CHECKING:
+    from castd.config import Current
+    from castd.mount.mount import Mount
+    from castd.mount.registry import Registry
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+
+SAVE_SECONDS = 10.0
+"""Between two times that the marks are written down."""
+
+KNOWN_SECONDS = 10.0
+"""Of audio, from which the size of a file is reckoned."""
+
+SPARE = 1.15
+"""What a file has more than that: bitrates vary."""
+
+RETRY_SECONDS = 600.0
+"""After a file was allocated, or could not be."""
+
+LAST_SECONDS = 5.0
+"""For the last marks when the server stops."""
+
+_disk = trio.CapacityLimiter(2)
+
+
+class Rewinds:
+    """The files of all mounts."""
+
+    def __init__(self, current: Current, registry: Registry) -> None:
+        self._current = current
+        self._registry = registry
+        self._at_work: dict[str, Mount] = {}
+        self._remembered: dict[str, Marks] = {}
+        self._not_before: dict[str, float] = {}
+        self._saved = 0.0
+        registry.on_open.append(self._reopen)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look after the files until cancelled; then write down what is in them."""
+        if self._state_dir:
+            await trio.to_thread.run_sync(self._remember, limiter=_disk)
+        for mount in list(self._registry.mounts.values()):
+            if mount.on_file:  # another process had it
+                self._at_work[mount.name] = mount
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(LOOK_SECONDS)
+                for mount in list(self._registry.mounts.values()):
+                    await self._look(mount)
+                await self._put_away()
+                if trio.current_time() - self._saved >= SAVE_SECONDS:
+                    self._saved = trio.current_time()
+                    await self._save(closed=False)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_SECONDS):
+                await self._put_away()
+                await self._save(closed=True)  # sources have ended before this
+
+    @property
+    def _state_dir(self) -> str:
+        return self._current.config.server.state_dir
+
+    def _wanted(self, name: str) -> float:
+        return self._current.config.mount(name).rewind_seconds if self._state_dir else 0.0
+
+    def _remember(self) -> None:
+        """Read what the process before this one wrote down, as far as it is still wanted."""
+        for file in RewindFile.all(self._state_dir):
+            marks = file.load()
+            if marks is not None and self._wanted(marks.name):
+                self._remembered[marks.name] = marks
+            elif marks is not None:
+                log.info("%s: is not to be rewound any more; %s is removed", marks.name, file.ring)
+                file.remove()
+
+    def _reopen(self, mount: Mount) -> None:
+        """A mount is new: have it go on with what one of its name had."""
+        marks = self._remembered.pop(mount.name, None)
+        before = self._at_work.pop(mount.name, None)
+        if before is not None and before.closed:
+            marks = marks_of(before, closed=True)
+        if marks is None or not self._wanted(mount.name):
+            return
+        if RewindFile.of(self._state_dir, mount.name).reopen(mount, marks):
+            log.info("%s: %.0f minutes from before can be heard again", mount.name, _held(mount) / 60)
+            self._at_work[mount.name] = mount
+            self._saved = 0.0  # that it is not closed any more
+
+    async def _look(self, mount: Mount) -> None:
+        """Give a mount a file, or a larger one, if it is time."""
+        wanted, held = self._wanted(mount.name), _held(mount)
+        if not wanted or held < KNOWN_SECONDS or trio.current_time() < self._not_before.get(mount.name, 0.0):
+            return
+        oldest = mount.timeline.oldest
+        assert oldest is not None
+        byte_rate = (mount.ring.head - oldest.position) / held
+        bytes_wanted = (wanted + mount.settings.ring_seconds) * byte_rate * SPARE
+        size = _grains(min(bytes_wanted, mount.settings.rewind_bytes))
+        if mount.on_file and (mount.ring.tail == 0 or held >= wanted or size <= mount.ring.capacity):
+            return
+        self._not_before[mount.name] = trio.current_time() + RETRY_SECONDS
+        file, least = RewindFile.of(self._state_dir, mount.name), _grains(mount.ring.capacity)
+        try:
+            descriptor, got = await trio.to_thread.run_sync(file.allocate, max(size, least), least, limiter=_disk)
+            if mount.closed:
+                os.close(descriptor)
+                file.remove()
+                return
+            mount.move_ring(descriptor, got)
+        except (OSError, ValueError) as error:
+            log.error("%s: plays on, but cannot be rewound: %s", mount.name, error)
+            return
+        self._at_work[mount.name] = mount
+        if got < bytes_wanted:
+            reason = "rewind_bytes is" if got >= size else "the disk has"
+            log.warning("%s: can be rewound by %.0f minutes, not %.0f: %s no more than %d MiB",
+                        mount.name, (got / byte_rate / SPARE - mount.settings.ring_seconds) / 60, wanted / 60,
+                        reason, got // GRAIN_BYTES)  # fmt: skip
+        else:
+            log.info("%s: can be rewound by %.0f minutes, within %d MiB", mount.name, wanted / 60, got // GRAIN_BYTES)
+
+    async def _put_away(self) -> None:
+        """Write down what is in the files of mounts that were closed; forget those that another process has now."""
+        for name, mount in list(self._at_work.items()):
+            if mount.closed and self._wanted(name):
+                self._remembered[name] = marks_of(mount, closed=True)
+                await self._write(name, self._remembered[name])
+            elif mount.closed:
+                await trio.to_thread.run_sync(RewindFile.of(self._state_dir, name).remove, limiter=_disk)
+            elif self._registry.mounts.get(name) is mount:
+                continue
+            if self._at_work.get(name) is mount:
+                del self._at_work[name]
+
+    async def _save(self, *, closed: bool) -> None:
+        for name, mount in list(self._at_work.items()):
+            if self._registry.mounts.get(name) is mount:
+                await self._write(name, marks_of(mount, closed=closed))
+
+    async def _write(self, name: str, marks: Marks) -> None:
+        file = RewindFile.of(self._state_dir, name)
+        try:
+            await trio.to_thread.run_sync(file.save, marks, limiter=_disk)
+        except OSError as error:
+            log.error("%s: the next process will not know what can be rewound: %s", name, error)
+
+
+def _held(mount: Mount) -> float:
+    """Seconds of audio in a mount's ring."""
+    oldest = mount.timeline.oldest
+    return mount.timeline.end - oldest.time if oldest is not None else 0.0
+
+
+def _grains(size: float) -> int:
+    return -(-int(size) // GRAIN_BYTES) * GRAIN_BYTES

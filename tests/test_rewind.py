@@ -1,0 +1,162 @@
+"""Going back by time, through a whole server: requests, restarts, clips, and a disk with too little room."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from castd.config.model import Server as ServerSettings
+from castd.mount.party import Goodbye
+from tests.support import ADMIN, FRAME_BYTES, FRAME_SECONDS, Ear, Serving, configured, head, serving, until
+
+REWIND = {"default": {"rewind_seconds": 120.0, "linger_seconds": 60.0}}
+
+
+@asynccontextmanager
+async def radio(folder: Path, **mount: float) -> AsyncIterator[Serving]:
+    mounts = {"default": {**REWIND["default"], **mount}}
+    async with serving(configured(server=ServerSettings(state_dir=str(folder)), mounts=mounts), 60.0) as castd:
+        yield castd
+
+
+async def on_file(castd: Serving) -> None:
+    await until(lambda: castd.mount("/live").on_file)
+
+
+async def numbers(ear: Ear, count: int) -> list[int]:
+    found = re.findall(rb"<(\d{8})>", await ear.exactly(count * FRAME_BYTES))
+    assert len(found) == count
+    return [int(each) for each in found]
+
+
+async def push(castd: Serving, seconds: float, first: int = 0) -> int:
+    """Audio that long, at once; how many frames."""
+    encoder = await castd.encoder("/live")
+    encoder.next = first
+    count = round(seconds / FRAME_SECONDS)
+    before = castd.server.registry.mounts["/live"].bytes_received
+    for _ in range(count // 100):
+        await encoder.push(100)
+    await until(lambda: castd.mount("/live").bytes_received - before >= count // 100 * 100 * FRAME_BYTES)
+    return count // 100 * 100
+
+
+async def test_by_seconds_and_by_titles(tmp_path: Path) -> None:
+    async with radio(tmp_path) as castd:
+        sent = await push(castd, 100)
+        await on_file(castd)
+        castd.mount("/live").set_title("A - B")
+        ear = await castd.ear("/live?t=-50")
+        (first, *rest) = await numbers(ear, 100)
+        assert abs((sent - first) * FRAME_SECONDS - 50) < 1.5
+        assert rest == list(range(first + 1, first + 100))
+        told = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live/titles"))).body)["titles"]
+        assert re.fullmatch(r"/live\?start=\d+\.\d{3}", told[0]["listen"])
+        song = await castd.ask(head("HEAD", told[0]["listen"]))
+        assert song.status == 200
+        farthest = await castd.ear("/live?t=-100000")
+        (number,) = await numbers(farthest, 1)
+        oldest = castd.mount("/live").timeline.oldest
+        assert oldest is not None
+        assert 4 < number * FRAME_SECONDS - oldest.time < 7, "a little after the oldest, which goes next"
+        shown = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live"))).body)
+        assert shown["rewind_seconds"] == 60
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ("t=600", 400, "t is a number"),
+        ("t=soon", 400, "t is a number"),
+        ("t=-1e5", 400, "t is a number"),
+        ("start=soon", 400, "a moment is written"),
+        ("start=2099-01-01T00:00:00Z", 400, "has not come yet"),
+        ("start=2020-01-01T00:00:00Z", 404, "not held any more: the oldest is from 20"),
+    ],
+)
+async def test_what_cannot_be_had(query: str, status: int, words: str, tmp_path: Path) -> None:
+    async with radio(tmp_path) as castd:
+        await push(castd, 20)
+        reply = await castd.ask(head("GET", f"/live?{query}"))
+        assert reply.status == status
+        assert words in reply.text
+
+
+async def test_a_mount_that_keeps_nothing(tmp_path: Path) -> None:
+    async with radio(tmp_path, rewind_seconds=0.0) as castd:
+        await push(castd, 20)
+        reply = await castd.ask(head("GET", "/live?t=-10"))
+        assert reply.status == 404
+        assert "rewind_seconds" in reply.text
+        assert not (tmp_path / "rewind").exists()
+
+
+async def test_it_outlasts_the_server_and_the_mount(tmp_path: Path) -> None:
+    async with radio(tmp_path) as castd:
+        sent = await push(castd, 60)
+        await on_file(castd)
+        castd.mount("/live").set_title("before")
+    async with radio(tmp_path) as castd:
+        encoder = await castd.encoder("/live")
+        encoder.next = 50_000
+        await encoder.push(400)
+        await until(lambda: castd.mount("/live").bytes_received >= 400 * FRAME_BYTES)
+        assert castd.mount("/live").on_file
+        ear = await castd.ear("/live?t=-40")
+        heard = await numbers(ear, 100)
+        assert abs((sent - heard[0]) * FRAME_SECONDS - 30) < 2
+        titles = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live/titles"))).body)["titles"]
+        assert titles[-1]["text"] == "before"
+        newcomer = await castd.ear("/live")
+        assert (await numbers(newcomer, 1))[0] >= 50_000
+        await encoder.close()
+        await until(lambda: castd.mount("/live").source is None)
+        castd.server.registry.mounts.pop("/live").close(Goodbye.SOURCE_ENDED)
+        await push(castd, 10, 90_000)
+        ear = await castd.ear("/live?t=-45")
+        assert (await numbers(ear, 1))[0] < 50_000
+
+
+async def test_clips(tmp_path: Path) -> None:
+    async with radio(tmp_path) as castd:
+        sent = await push(castd, 30)
+        mount = castd.mount("/live")
+        begun = mount.timeline.entries_from(0)[0].wall
+        assert (await castd.ask(head("GET", f"/live/clip?start={begun + 0.001}"))).status == 401
+        clip = await castd.ask(head("GET", f"/live/clip?start={begun + 0.001:.3f}", user=ADMIN))
+        assert clip.status == 200
+        assert clip.headers["content-type"] == "audio/mpeg"
+        assert re.fullmatch(r'attachment; filename="live-\d{8}T\d{6}Z\.mp3"', clip.headers["content-disposition"])
+        found = [int(each) for each in re.findall(rb"<(\d{8})>", clip.body)]
+        assert len(clip.body) == len(found) * FRAME_BYTES
+        assert found == list(range(found[0], sent - 1))  # the last waits for a next header
+        for query, status in (
+            ("", 400),
+            ("?start=soon", 400),
+            (f"?start={begun + 0.002}&end={begun + 0.001}", 400),
+            ("?start=1", 404),
+        ):
+            assert (await castd.ask(head("GET", f"/live/clip{query}", user=ADMIN))).status == status
+        assert (await castd.ask(head("GET", "/none/clip?start=1", user=ADMIN))).status == 404
+
+
+async def test_a_disk_with_too_little_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mount plays on, says so, and offers what fits; here nothing does."""
+    monkeypatch.setattr("castd.mount.rewind.RESERVE_BYTES", 1 << 60)
+    caplog.set_level(logging.INFO)
+    async with radio(tmp_path) as castd:
+        encoder = await castd.encoder("/live")
+        ear = await castd.ear("/live")
+        await encoder.push(800)
+        await until(lambda: "plays on, but cannot be rewound: [Errno 28] 0 MiB are free for it" in caplog.text)
+        await encoder.push(200)
+        assert await numbers(ear, 999) == list(range(999))
+        assert (await castd.ask(head("HEAD", "/live?t=-5"))).status == 200, "of what is in memory"

@@ -2,6 +2,7 @@
 # make test    everything CI runs: the checks, then every test, with real encoders, players and a browser
 # make check   lint, format, types, layers
 # make bench   castd and icecast2 under the same loads; writes docs/performance.md (about 50 minutes; needs cc, openssl)
+# make fuzz    fuzz every parser, guided by coverage: a minute each; make fuzz TARGET=ogg SECONDS=600 for one (docs/bad-input.md)
 # make soak    castd for an hour with 3,000 listeners and all sorts of trouble; writes docs/soak.md (SOAK='--minutes 5': sooner)
 # make screenshots   pictures of every page, into docs/pictures (three minutes; needs chromium, ffmpeg)
 # make fmt     format the code
@@ -14,9 +15,10 @@ TESTERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SECONDS ?= 60
 CASTD_SERVER__STATE_DIR ?= $(CURDIR)/.state
 
-.PHONY: run test check bench soak screenshots fmt clean constraints peers
+.PHONY: run test check bench fuzz soak screenshots fmt clean constraints peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -34,6 +36,9 @@ check: $(VENV)/installed-dev
 bench: peers $(VENV)/installed-dev
 	ulimit -n "$$(ulimit -Hn)" && $(BIN)/python -m tests.bench $(BENCH)
 
+fuzz: $(VENV)/installed-fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGET)
+
 soak: $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak $(SOAK)
 
@@ -50,7 +55,7 @@ clean:
 
 constraints: | $(BIN)/python
 	test -x $(BIN)/uv || $(PIP) install uv
-	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --no-header --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --extra dev --extra fuzz --no-header --no-annotate \
 	    --no-emit-index-url --no-emit-find-links --output-file constraints.txt pyproject.toml
 
 # Debian packages: what is installed already is left alone, what may not be installed is named.
@@ -72,3 +77,7 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/installed
+
+$(VENV)/installed-fuzz: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install -c constraints.txt -e '.[dev,fuzz]'
+	touch $@ $(VENV)/installed-dev $(VENV)/installed

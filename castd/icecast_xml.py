@@ -113,13 +113,22 @@ class Imported:
             for table in tables:
                 lines += ["", f"[[{name}]]", *_keys(table)]
         for name, table in self.mounts.items():
-            lines += ["", f"[mounts.{name if name == 'default' else json.dumps(name)}]", *_keys(table)]
+            key = name if name == "default" else json.dumps(name, ensure_ascii=False)
+            lines += ["", f"[mounts.{key}]", *_keys(table)]
         return "\n".join(lines).strip() + "\n"
 
 
 def _keys(table: Table) -> Iterator[str]:
     for key, value in table.items():
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}"  # what JSON writes of these is TOML
+        # what JSON writes of these is TOML, but for the one control character that XML and JSON let stand
+        yield f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007F")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no file can be called so
+        return False
 
 
 def convert(path: Path) -> Imported:
@@ -132,7 +141,7 @@ def convert(path: Path) -> Imported:
         root = ElementTree.fromstring(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: of its encoding
         raise ConfigError(f"{path}: no XML: {error}") from None
     if root.tag != "icecast":
         raise ConfigError(f"{path}: its root is <{root.tag}>, not <icecast>")
@@ -336,7 +345,7 @@ class _Converter:
         file = Path(self._in_webroot(fallback))
         if other and (fallback in mounts or other in mounts or not file.suffix):
             table["fallback"] = other
-        elif file.is_file() or not other or "[" in fallback:
+        elif _is_file(file) or not other or "[" in fallback:
             table["fallback_file"] = str(file)
         else:
             table["fallback"] = other

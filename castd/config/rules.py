@@ -209,6 +209,7 @@ def _web_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as the resolver will have it: no label is empty, or over 63 characters
     except ValueError:
         return False
     # A password in a URL would be shown in logs; other characters would end the request's line or need an encoding.

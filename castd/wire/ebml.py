@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -73,10 +74,11 @@ def children(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def number(data: bytes) -> int:
-    """An unsigned integer (§7.2)."""
-    return int.from_bytes(data)
+    """An unsigned integer (§7.2); 0 if it is longer than any is."""
+    return int.from_bytes(data) if len(data) <= 8 else 0
 
 
 def real(data: bytes) -> float:
-    """A float (§7.3); 0 if it is none."""
-    return float(struct.unpack({4: ">f", 8: ">d"}[len(data)], data)[0]) if len(data) in (4, 8) else 0.0
+    """A float (§7.3); 0 if it is none, or no finite number."""
+    value = float(struct.unpack({4: ">f", 8: ">d"}[len(data)], data)[0]) if len(data) in (4, 8) else 0.0
+    return value if math.isfinite(value) else 0.0

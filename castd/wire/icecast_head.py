@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from castd.errors import ClientError
 
 _HEAD_END = re.compile(rb"\n\r*\n")
-_LINE_END = re.compile(rb"\r*\n")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")  # token, RFC 9110 §5.6.2; no method is longer
 _PROTOCOL = re.compile(rb"(HTTP|ICE)/(\d)\.(\d)")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -62,7 +61,7 @@ def split_head(received: bytes | bytearray, limits: HeadLimits) -> tuple[bytes, 
     if end is None:
         return None
     head, rest = received[: end.start()], received[end.end() :]
-    first, *fields = _LINE_END.split(head)
+    first, *fields = head.split(b"\n")
     if len(fields) > limits.fields:
         raise ClientError(431, f"more than {limits.fields} header fields")
     if any(field.startswith((b" ", b"\t")) for field in fields):

@@ -130,12 +130,13 @@ class Unchainer:
         Returns:
             It with other pages, perhaps with none, and the head for those who join behind it.
         """
-        pages, starts, size, at = [], {}, 0, 0
+        pages, starts, size, at = list[bytes](), {}, 0, 0
         for data in PageCutter().feed(run.data):
             starts[at] = size
             at += len(data)
-            pages.extend(self._pass(data))
-            size = sum(map(len, pages))
+            passed = self._pass(data)
+            pages += passed
+            size += sum(map(len, passed))
         entries = tuple(Entry(starts[each.offset], each.time) for each in run.entries if each.offset in starts)
         head = (self._head or run.head) if run.head else None
         return replace(run, data=b"".join(pages), entries=entries, head=head)

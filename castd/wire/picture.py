@@ -13,6 +13,7 @@ from typing import Any
 
 from mutagen.id3 import ID3
 
+from castd.wire.id3_frames import PICTURES, reduced
 from castd.wire.ogg_codecs import comment_block
 from castd.wire.ogg_pages import Page, PageCutter
 
@@ -75,7 +76,7 @@ def in_id3(tag: bytes) -> Picture | None:
         tag: all of it. Untrusted: mutagen reads it, so call this in a thread.
     """
     try:
-        frames: Any = ID3(BytesIO(tag), load_v1=False)  # type: ignore[no-untyped-call]
+        frames: Any = ID3(BytesIO(reduced(tag, PICTURES)), load_v1=False)  # type: ignore[no-untyped-call]
         pictures = sorted(frames.getall("APIC"), key=lambda each: int(each.type) != FRONT_COVER)
         found = [bytes(each.data) for each in pictures]
     except Exception:  # see castd.wire.tags
@@ -86,10 +87,14 @@ def in_id3(tag: bytes) -> Picture | None:
 def _in_comments(block: bytes) -> list[tuple[int, bytes]]:
     """Kind and bytes of each picture in a Vorbis comment block."""
     found = []
-    lowered, at = block.lower(), -1
-    while (at := lowered.find(COMMENT_NAME, at + 1)) >= 0:
-        size = int.from_bytes(block[at - 4 : at], "little")  # of the comment, which begins here
+    lowered, at = block.lower(), block.lower().find(COMMENT_NAME)
+    while at >= 0:
+        size = int.from_bytes(block[max(at - 4, 0) : at], "little")  # of the comment, which begins here
+        after = lowered.find(COMMENT_NAME, at + 1)
+        if after >= 0:  # no comment reaches over the name of another, which is no base64
+            size = min(size, after - at)
         value = block[at + len(COMMENT_NAME) : at + size]
+        at = after
         try:
             found += _block(base64.b64decode(value, validate=True))
         except binascii.Error:
@@ -99,14 +104,15 @@ def _in_comments(block: bytes) -> list[tuple[int, bytes]]:
 
 def _in_flac_blocks(headers: bytes) -> list[tuple[int, bytes]]:
     """Likewise, of the metadata blocks in the header pages of FLAC in Ogg, of which each is a packet."""
-    packets: list[bytes] = []
+    packets: list[bytearray] = []
     for page in map(Page.read, PageCutter().feed(headers)):
         pieces = page.packets()
         if page.continued and packets and pieces:
             packets[-1] += pieces.pop(0)
-        packets += pieces
+        packets += map(bytearray, pieces)
     # the first is the stream's own header; see castd.wire.ogg_codecs
-    return [pair for each in packets[1:] if each[:1] and each[0] & 0x7F == FLAC_PICTURE for pair in _block(each[4:])]
+    blocks = [bytes(each[4:]) for each in packets[1:] if each and each[0] & 0x7F == FLAC_PICTURE]
+    return [pair for each in blocks for pair in _block(each)]
 
 
 def _block(data: bytes) -> list[tuple[int, bytes]]:

@@ -39,9 +39,9 @@ def find_reply_head(received: bytes) -> tuple[ReplyHead, bytes] | None:
     if not (b"HTTP/".startswith(received[:5]) or b"ICY ".startswith(received[:4])):
         raise NotAReply("does not speak HTTP")
     end = _BLANK.search(received)
+    if (end.end() if end else len(received)) > MAX_HEAD_BYTES:
+        raise NotAReply(f"answered with a head of more than {MAX_HEAD_BYTES} bytes")
     if end is None:
-        if len(received) > MAX_HEAD_BYTES:
-            raise NotAReply(f"answered with a head of more than {MAX_HEAD_BYTES} bytes")
         return None
     first, *lines = received[: end.start()].splitlines()
     status = _STATUS.fullmatch(first)

@@ -23,7 +23,6 @@ MAX_PASSWORD_LINE = 1024
 
 _REQUEST_LINE = re.compile(rb"\S+ .*\S (HTTP|ICE)/\d\.\d\r*")
 _METHOD = re.compile(rb"[A-Z]+( .*)?\r*", re.DOTALL)
-_LINE_END = re.compile(rb"\r*\n")
 _HEAD_END = re.compile(rb"(?:^|\n)\r*\n")
 _STREAM_ID = re.compile(r"(.*):#([1-9]\d{0,3})", re.DOTALL)
 
@@ -99,7 +98,7 @@ def split_fields(received: bytes, *, max_bytes: int, max_fields: int) -> tuple[d
         raise ClientError(431, f"fields larger than {max_bytes} bytes")
     if end is None:
         return None
-    lines = [line for line in _LINE_END.split(received[: end.start()]) if line]
+    lines = [line for line in received[: end.start()].split(b"\n") if line.rstrip(b"\r")]
     if len(lines) > max_fields:
         raise ClientError(431, f"more than {max_fields} fields")
     fields: dict[str, str] = {}

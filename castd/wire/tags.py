@@ -1,8 +1,9 @@
 """What a stream says about itself, read by mutagen: titles, and the figures of its first frames.
 
-This is the one module through which mutagen enters. mutagen is made for files. On hostile input it lets errors of every
-kind escape, and once took 128 ms; so it is given at most MUTAGEN_BYTES, every Exception of its is answered with what
-is known so far, and callers run these functions in a thread.
+This is the one module through which mutagen enters, but for pictures (castd.wire.picture). mutagen is made for files.
+On hostile input it lets errors of every kind escape, and once took 128 ms; so it is given at most MUTAGEN_BYTES, or
+what castd.wire.id3_frames leaves of a tag, every Exception of its is answered with what is known so far, and callers
+run these functions in a thread.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from mutagen.flac import VCFLACDict
 from mutagen.id3 import ID3
 from mutagen.mp3 import MPEGInfo
 
+from castd.wire.id3_frames import TEXTS, reduced
 from castd.wire.ogg_codecs import comment_block, identify
 from castd.wire.ogg_pages import Page, PageCutter
 from castd.wire.text import one_line
@@ -79,13 +81,8 @@ def id3(data: bytes) -> Tags:
     Args:
         data: the tag, as much of it as there is. Untrusted.
     """
-    data = data[:MUTAGEN_BYTES]
-    if len(data) > 10 and _synchsafe(data[6:10]) > len(data) - 10:
-        # cover art is what makes tags long, and comes last; mutagen reads no tag that is not all there
-        size = len(data) - 10
-        data = data[:6] + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + data[10:]
     try:
-        frames: Any = ID3(BytesIO(data), load_v1=False)  # type: ignore[no-untyped-call]
+        frames: Any = ID3(BytesIO(reduced(data, TEXTS)), load_v1=False)  # type: ignore[no-untyped-call]
         # https://id3.org/id3v2.4.0-frames, §4.2, in the order of Tags
         found = [frames.getall(name) for name in ("TIT2", "TPE1", "TALB", "TCON", "TDRC")]
         return Tags(*(_text(str(text) for frame in each for text in frame.text) for each in found))
@@ -120,14 +117,6 @@ def _ogg_info(headers: bytes) -> StreamInfo:
         if page.bos and codec.audio:
             return StreamInfo(codec.name, codec.bitrate, codec.sample_rate, codec.channels)
     return StreamInfo()
-
-
-def _synchsafe(size: bytes) -> int:
-    """An ID3v2 size: seven bits a byte (https://id3.org/id3v2.4.0-structure, §6.2)."""
-    number = 0
-    for byte in size:
-        number = number << 7 | byte & 0x7F
-    return number
 
 
 def _text(values: Iterable[str]) -> str:

@@ -14,5 +14,5 @@ no characters, which XML forbids."""
 
 def one_line(text: str, limit: int = TEXT_CHARACTERS) -> str:
     """The text on one line, without control characters, at most `limit` characters of it."""
-    spaced = " ".join(text[: 4 * limit].split())
-    return "".join(char for char in spaced if unicodedata.category(char) not in _UNWANTED)[:limit].strip()
+    kept = (char for char in text[: 4 * limit] if char.isspace() or unicodedata.category(char) not in _UNWANTED)
+    return " ".join("".join(kept).split())[:limit].strip()

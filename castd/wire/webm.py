@@ -8,6 +8,9 @@ Sizes of segments and clusters are made unknown: nobody hears all of a segment, 
 
 from __future__ import annotations
 
+import re
+from itertools import islice
+
 from castd.errors import FramingError
 from castd.wire.ebml import UNKNOWN, Element, children, number, read_element, real
 from castd.wire.framer import RUN_BYTES, Entry, Head, Headed, Run
@@ -32,6 +35,11 @@ ELEMENT_BYTES = 4 * 1024 * 1024
 
 MARK = EBML.to_bytes(4)
 
+TRACKS_CHILDREN, GROUP_CHILDREN = 512, 64
+"""Elements looked at in one other: a few are of use, and a million fit into the bytes there may be."""
+
+_MARKS = re.compile(b"|".join(re.escape(mark) for mark in (MARK, CLUSTER_START[:4])))
+
 HOLE_SECONDS = 60.0
 """Time that may pass from one block to the next; anything else is a jump, and no time."""
 
@@ -55,6 +63,7 @@ class WebmFramer(Headed):
         self._headers = bytearray()
         self._in_headers = False
         self._in_cluster = False
+        self._lost = False  # what stands here is none of it, up to the next mark
         self._scale = 1e-3  # seconds of a tick
         self._video: int | None = None  # number of the track
         self._sound = ("unknown", 0, 0)  # codec, sample rate and channels
@@ -87,17 +96,19 @@ class WebmFramer(Headed):
     def _step(self, at: int) -> int:
         """Deal with what stands at a place of the data; how much of it that was, 0 if it is not whole yet."""
         data = self._data
+        if self._lost and ((skipped := self._seek(at)) or self._lost):
+            return skipped
         try:
             element = read_element(data, at)
         except ValueError:
-            return self._resynchronise(at)
+            return self._resynchronise()
         if element is None:
             return 0
         size = element.start - at
         if element.id == EBML:
             self._begin_headers()
         elif self.head is None and not self._in_headers:
-            return self._resynchronise(at)  # nobody could decode it
+            return self._resynchronise()  # nobody could decode it
         if element.id == SEGMENT:
             if self._in_headers:
                 self._add_header(SEGMENT_START)
@@ -118,12 +129,18 @@ class WebmFramer(Headed):
             self.skipped_bytes += len(whole)
         return len(whole)
 
-    def _resynchronise(self, at: int) -> int:
-        """Go on at the next cluster, or the next stream."""
-        found = [place for mark in (MARK, CLUSTER_START[:4]) if (place := self._data.find(mark, at + 1)) > 0]
-        skipped = (min(found) if found else max(at, len(self._data) - 3)) - at
+    def _resynchronise(self) -> int:
+        """Step over a byte that begins nothing, and go on at the next cluster or stream."""
+        self._lost, self._in_cluster = True, False
+        self.skipped_bytes += 1
+        return 1
+
+    def _seek(self, at: int) -> int:
+        """How far the next mark is, or where one may begin while there is none."""
+        found = _MARKS.search(self._data, at)
+        self._lost = found is None
+        skipped = (found.start() if found else max(at, len(self._data) - 3)) - at
         self.skipped_bytes += skipped
-        self._in_cluster = False
         return skipped
 
     def _begin_headers(self) -> None:
@@ -140,7 +157,7 @@ class WebmFramer(Headed):
     def _take_header(self, element: Element, whole: bytes) -> None:
         self._add_header(whole)
         if element.id == INFO:
-            for identifier, value in children(whole[len(whole) - element.size :]):
+            for identifier, value in islice(children(whole[len(whole) - element.size :]), TRACKS_CHILDREN):
                 if identifier == TIMESTAMP_SCALE and number(value):
                     self._scale = number(value) / 1e9
         elif element.id == TRACKS:
@@ -148,18 +165,18 @@ class WebmFramer(Headed):
 
     def _read_tracks(self, data: bytes) -> None:
         codec, sample_rate, channels = "unknown", 0, 0
-        for identifier, track in children(data):
+        for identifier, track in islice(children(data), TRACKS_CHILDREN):
             if identifier != TRACK:
                 continue
-            values = dict(children(track))
+            values = dict(islice(children(track), TRACKS_CHILDREN))
             kind = number(values.get(TRACK_TYPE, b""))
             if kind == VIDEO and self._video is None:
                 self._video = number(values.get(TRACK_NUMBER, b""))
             elif kind == SOUND and not sample_rate:
-                sound = dict(children(values.get(AUDIO, b"")))
+                sound = dict(islice(children(values.get(AUDIO, b"")), TRACKS_CHILDREN))
                 name = values.get(CODEC_ID, b"").decode("ascii", "replace").rstrip("\0")
                 codec = CODECS.get(name, "unknown")
-                sample_rate = min(int(real(sound.get(SAMPLING_FREQUENCY, b"")) or 8000), 10_000_000)
+                sample_rate = int(min(max(real(sound.get(SAMPLING_FREQUENCY, b"")), 0.0), 10e6) or 8000)
                 channels = min(number(sound.get(CHANNELS, b"\x01")), 255)
         self._sound = (codec, sample_rate, channels)
 
@@ -180,7 +197,7 @@ class WebmFramer(Headed):
             return
         block = data if element.id == SIMPLE_BLOCK else b""
         if element.id == BLOCK_GROUP:
-            block = dict(children(data)).get(BLOCK, b"")
+            block = _group(data).get(BLOCK, b"")
         if not block:
             return  # of no use in a live stream: where the cluster stands in a file, and the like
         self._advance(block)
@@ -203,7 +220,7 @@ class WebmFramer(Headed):
             return False
         if element.id == SIMPLE_BLOCK:
             return len(block) > length + 2 and bool(block[length + 2] & KEYFRAME)
-        return REFERENCE not in dict(children(data))
+        return REFERENCE not in _group(data)
 
     def _advance(self, block: bytes) -> None:
         """Count the time of a block: track, two bytes of time relative to the cluster's, flags (§10.1)."""
@@ -226,6 +243,11 @@ class WebmFramer(Headed):
         self._close()
         done, self._done = self._done, []
         return done
+
+
+def _group(data: bytes) -> dict[int, bytes]:
+    """What is in a BlockGroup."""
+    return dict(islice(children(data), GROUP_CHILDREN))
 
 
 def block_track(block: bytes) -> tuple[int, int]:

@@ -1,0 +1,11 @@
+"""Every target, by name."""
+
+from __future__ import annotations
+
+from tests.fuzz import config_files, connections, framing, heads, texts
+from tests.fuzz.harness import TARGETS
+
+MODULES = (framing, texts, heads, config_files, connections)
+"""Where they are made."""
+
+__all__ = ["TARGETS"]

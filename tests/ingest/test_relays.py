@@ -142,8 +142,8 @@ async def test_a_shoutcast_server_is_understood() -> None:
     blocks = [block("first"), *[b"\0"] * 20, block("second"), *[b"\0"] * 100]
     body = b"".join(audio[at : at + 1000] + blocks[at // 1000] for at in range(0, len(audio), 1000))
     async with upstream(script(SHOUTCAST[:30], SHOUTCAST[30:] + body)) as other, serving(slave(other.url)) as castd:
-        await until(lambda: begun(castd, "/copy") and castd.title("/copy") == "second")
-        assert castd.ring("/copy") == frames(0, 99)
+        await until(lambda: begun(castd, "/copy") and castd.ring("/copy") == frames(0, 99))
+        assert castd.title("/copy") == "second"
         assert "GET /stream?key=hidden HTTP/1.0\r\n" in other.requests[0]
         assert "Icy-MetaData: 1\r\n" in other.requests[0]
 

@@ -15,6 +15,7 @@ from castd.wire.ogg import OggFramer
 from castd.wire.ogg_headers import HEAD_BYTES
 from castd.wire.ogg_pages import PAGE_BYTES, Page, PageCutter, checksum
 from castd.wire.ogg_unchain import Unchainer
+from castd.wire.packets import Packet, depacketizer
 from castd.wire.webm import (
     BLOCK_GROUP,
     CLUSTER,
@@ -276,3 +277,25 @@ def icy_demuxer(data: bytes) -> None:
         at += 1 + 16 * stream[at] if at < len(stream) else 0
     assert audio == expected
     assert all(each.position % metaint == 0 and len(each.fields.title) <= icy.MAX_TEXT_BYTES for each in titles)
+
+
+FORMS = ("mpeg", "aac", "ogg", "webm")
+
+
+@target
+def packets(data: bytes) -> None:
+    """Nothing is raised for what a framer passed on; packets last, follow a track, and are no more than went in."""
+    how, stream = split_off(data)
+    form = FORMS[how % len(FORMS)]
+    runs, _ = run_through(sniff.framer_of(form), pieces(how, stream))
+    subject = depacketizer(form)
+    size = 0
+    for run in runs:
+        for event in subject.feed(run.data):
+            if isinstance(event, Packet):
+                assert subject.track is not None
+                assert event.samples > 0
+                size += len(event.data)
+            else:
+                assert min(event.sample_rate, event.channels, event.bitrate) >= 0
+    assert size <= sum(len(run.data) for run in runs)

@@ -23,7 +23,7 @@ from castd.access.crowd import Waiting
 from castd.access.proxied import receive_header
 from castd.errors import EXHAUSTED, ClientError, lacks_resources
 from castd.hold import Hold
-from castd.http.connection import Connection
+from castd.http.connection import Connection, Refusals
 from castd.http.routes import Call, Need
 from castd.log import Repeats
 from castd.tls import HANDSHAKE, TlsStream
@@ -144,6 +144,7 @@ class FrontDoor:
         self.handshaking: Waiting[trio.CancelScope] = Waiting()
         self._crowded_out: set[trio.CancelScope] = set()
         self._reserve = descriptors.Reserve()
+        self._refusals = Refusals()
         self.stopping = False
         self.talks: dict[Hashable, Talk] = {}
         self.doors = Hold()
@@ -263,6 +264,7 @@ class FrontDoor:
             hold=self.hold,
             received=received,
             first=first,
+            refusals=self._refusals,
         )
         self.talks[transport] = Talk(edge, connection)
         await connection.serve()

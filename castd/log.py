@@ -206,12 +206,14 @@ class Repeats:
     Args:
         seconds: between two messages of one key.
         keys: remembered at most; beyond that the one told longest ago is forgotten, with its count.
+        most: messages of one key in that time, where it may be more than one.
     """
 
-    def __init__(self, seconds: float, keys: int = 1000) -> None:
+    def __init__(self, seconds: float, keys: int = 1000, most: int = 1) -> None:
         self._seconds = seconds
         self._keys = keys
-        self._told: dict[Hashable, tuple[float, int]] = {}
+        self._most = most
+        self._told: dict[Hashable, tuple[float, int, int]] = {}
 
     def admit(self, key: Hashable, now: float) -> int | None:
         """Whether to write a message.
@@ -223,12 +225,15 @@ class Repeats:
         Returns:
             How many of this key were left out since the last one written; None to leave this one out, too.
         """
-        told, left_out = self._told.get(key, (-math.inf, 0))
+        told, count, left_out = self._told.get(key, (-math.inf, 0, 0))
         if now - told < self._seconds:
-            self._told[key] = (told, left_out + 1)
+            if count < self._most:
+                self._told[key] = (told, count + 1, 0)
+                return 0
+            self._told[key] = (told, count, left_out + 1)
             return None
         self._told.pop(key, None)  # back in at the end: the dict's order is that of telling
-        self._told[key] = (now, 0)
+        self._told[key] = (now, 1, 0)
         if len(self._told) > self._keys:
             del self._told[next(iter(self._told))]
         return left_out

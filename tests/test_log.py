@@ -268,6 +268,13 @@ def test_repeats() -> None:
     assert repeats.admit("a", 510) == 0
 
 
+def test_repeats_of_which_some_are_told() -> None:
+    repeats = Repeats(10, most=3)
+    assert [repeats.admit("a", now) for now in (0, 1, 2, 3, 9)] == [0, 0, 0, None, None]
+    assert repeats.admit("b", 9) == 0
+    assert [repeats.admit("a", now) for now in (10, 11, 12, 13)] == [2, 0, 0, None]
+
+
 def test_repeats_at_time_zero() -> None:
     assert Repeats(10).admit("a", 0) == 0
 

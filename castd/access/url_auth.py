@@ -17,6 +17,7 @@ import trio
 from castd.errors import ClientError
 from castd.http.post import NoAnswer, post_form
 from castd.http.routes import Grant, StayState
+from castd.log import Repeats
 from castd.wire.form import form
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ UNTOLD = 10_000
 
 TRIES_SECONDS = (0.0, 1.0, 5.0, 25.0)
 """Before each try to tell."""
+
+REPEAT_SECONDS, REPEAT_LINES = 10.0, 10
+"""Lines in so many seconds about a service that does not answer; everybody who comes asks it."""
 
 FINISH_SECONDS = 5.0
 """For what is still to be told when the server stops."""
@@ -86,6 +90,7 @@ class UrlAuths:
         self._untold, self._to_tell = trio.open_memory_channel[_Word](UNTOLD)
         self._telling = 0
         self._told = trio.Condition()
+        self._repeats = Repeats(REPEAT_SECONDS, most=REPEAT_LINES)
 
     def service(self, mount: str) -> UrlAuth | None:
         """The service of a mount."""
@@ -200,8 +205,11 @@ class UrlAuths:
             except NoAnswer as error:
                 why = str(error)
         allowed = service.when_unreachable == "allow"
-        log.warning("%s %s %s by %s: %s", service.name, "lets in" if allowed else "turns away", fields["ip"],
-                    fields["action"], why)  # fmt: skip
+        left_out = self._repeats.admit(service.name, self._monotonic())
+        if left_out is not None:
+            does = "lets in" if allowed else "turns away"
+            log.warning("%s %s %s by %s: %s (%d more were not told)",
+                        service.name, does, fields["ip"], fields["action"], why, left_out)  # fmt: skip
         if allowed:
             return None
         raise ClientError(503, "who may do this is decided by a service that does not answer", RETRY_AFTER)

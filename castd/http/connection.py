@@ -24,7 +24,7 @@ from castd.errors import RETRY_AFTER, ClientError, IncompleteBody, lacks_resourc
 from castd.hold import Hold
 from castd.http.messages import NO_CACHE, Client, Request, Response, decode_text, parse_query, phrase
 from castd.http.state import BodyState
-from castd.log import warn_rarely
+from castd.log import Repeats, warn_rarely
 from castd.wire import shoutcast
 from castd.wire.icecast_head import HeadLimits, split_head
 
@@ -51,6 +51,11 @@ LINGER_BYTES = 1024 * 1024
 LOGGED_PATH = 256
 """Characters of a path in a log line. Queries are never logged: SHOUTcast's carry the password."""
 
+REFUSALS_SECONDS = 10.0
+REFUSALS_OF_ADDRESS = 20
+REFUSALS_OF_ALL = 200
+"""Lines about requests that are refused: so many in so many seconds."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """RFC 9110 §15.2.1: what clients wait for that sent `Expect: 100-continue`."""
 
@@ -68,6 +73,25 @@ SHOUTCAST_PATH = "/;source"
 """Its path, which is nobody else's."""
 
 _QUOTED = re.compile(r"""[: ]*(bytearray\(|\bb['"]).*""", re.DOTALL)
+
+
+class Refusals:
+    """The log of requests that are refused, for all connections: a flood of them does not become one of lines.
+
+    access.log has them all, as far as it keeps up.
+    """
+
+    def __init__(self) -> None:
+        self._of_address = Repeats(REFUSALS_SECONDS, most=REFUSALS_OF_ADDRESS)
+        self._of_all = Repeats(REFUSALS_SECONDS, most=REFUSALS_OF_ALL)
+
+    def tell(self, address: str, message: str) -> None:
+        """Write a line, if it is not one too many of its address, or of all."""
+        now = trio.current_time()
+        left_out = self._of_address.admit(address, now)
+        if left_out is None or self._of_all.admit("", now) is None:
+            return
+        log.info("%s%s", message, f" ({left_out} more of this address were not told)" if left_out else "")
 
 
 class Exchange:
@@ -255,6 +279,7 @@ class Connection:
         hold: through which requests are waited for; its readers are the streams.
         received: of the next request, in another process.
         first: no request has come yet.
+        refusals: writes down what is refused.
 
     Attributes:
         received: of the next request, so far.
@@ -276,7 +301,9 @@ class Connection:
         hold: Hold | None = None,
         received: bytes = b"",
         first: bool = True,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._refusals = refusals or Refusals()
         self._stream = stream
         self._address = address
         self._local = local
@@ -311,10 +338,11 @@ class Connection:
                 return False
         except trio.TooSlowError:
             if self.received:
-                log.info("%s sent no complete request within %g s", self._address, self._limits.header_timeout_seconds)
+                seconds = self._limits.header_timeout_seconds
+                self._refusals.tell(self._address, f"{self._address} sent no complete request within {seconds:g} s")
             return False
         except ClientError as error:
-            log.info("%s refused: %d %s", self._address, error.status, error.reason)
+            self._refusals.tell(self._address, f"{self._address} refused: {error.status} {error.reason}")
             await self._send(self._stream, h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
             await self._linger()
             return False
@@ -420,10 +448,8 @@ class Connection:
             return await self._dispatch(exchange)
         except ClientError as refused:
             error = refused
-            log.info(
-                "%s %s from %s (%s) refused: %d %s",
-                request.method, request.path[:LOGGED_PATH], request.address, request.agent, error.status, error.reason,
-            )  # fmt: skip
+            words = f"{request.method} {request.path[:LOGGED_PATH]} from {request.address} ({request.agent}) refused"
+            self._refusals.tell(request.address, f"{words}: {error.status} {error.reason}")
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             return None
         except Exception as failure:

@@ -33,6 +33,7 @@ DISPLAYED = {
     "api/bans.py": "when a ban is to end",
     "app.py": "gives the clock to everybody",
     "cli.py": "when a link or token is to end",
+    "delivery/pace.py": "who goes back to a moment names it by the wall clock",
     "ingest/recorder.py": "names of files",
     "mount/mount.py": "when marks were set, for people",
     "mount/registry.py": "when the server began, for people",

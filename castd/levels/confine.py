@@ -11,8 +11,8 @@ import os
 import resource
 import struct
 
-MEMORY_BYTES = 1 << 30
-"""Of address space: what FFmpeg's libraries map is most of it."""
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Of address space: Python and FFmpeg's libraries map 130 MB, a decoder some hundred KB."""
 
 NICENESS = 10
 """It may come late; listeners may not."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -40,8 +41,8 @@ ROOM_BYTES = 2 * 1024 * 1024
 PERIOD_SECONDS = 1.0
 """Between two questions about a source; a level is that of the audio between."""
 
-STRIKES = 3
-"""Crashes and hangs after which a source is not listened to any more."""
+STRIKES, STRIKE_SECONDS = 3, 600.0
+"""So many crashes and hangs, each so soon after the one before, and a source is not listened to any more."""
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Before a new process; doubled each time."""
@@ -59,7 +60,8 @@ class Meter:
     def __init__(self, mount: Mount, source: Source) -> None:
         self.mount = mount
         self.source = source
-        self.strikes = 0
+        self._strikes = 0
+        self._struck = -inf
         self.begin()
         source.ear = self.hear
 
@@ -86,6 +88,12 @@ class Meter:
         piece = Piece(self.source.id, self.source.shape.format, self._begins, b"".join(self._waiting))
         self._waiting, self._bytes, self._begins = [], 0, False
         return piece
+
+    def strike(self, now: float) -> bool:
+        """It brought the child down; whether it did so too often."""
+        self._strikes = self._strikes + 1 if now - self._struck < STRIKE_SECONDS else 1
+        self._struck = now
+        return self._strikes >= STRIKES
 
     def nobody_can_tell(self) -> None:
         """A source that was silent is taken for one that sounds."""
@@ -224,10 +232,7 @@ class Levels:
         log.error("the process that tells how loud sources are %s%s; the next begins in %g s", why, about, self._pause)
         self._not_before = now + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
-        if asked is None:
-            return
-        asked.strikes += 1
-        if asked.strikes == STRIKES:
+        if asked is not None and asked.strike(now):
             log.error("%s: nobody listens to this source any more, having failed %d times", asked.mount.name, STRIKES)
             self._left_out.add(asked.source.id)
             self._meters.pop(asked.source.id, None)

@@ -1,6 +1,6 @@
 """What frames tell of loudness undecoded, what decoders tell, and what they cost: the figures of docs/silence.md.
 
-    python -m tests.bench.levels
+    python -m tests.bench.levels [WORDS OF AN ENCODER]
 
 Encodes signals of known loudness with ffmpeg's encoders, and looks at each second of the middle of each.
 """
@@ -8,6 +8,7 @@ Encodes signals of known loudness with ffmpeg's encoders, and looks at each seco
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -74,7 +75,8 @@ def main() -> None:
         folder, libraries = Path(name), Libraries()
         signals = list(_signals(folder))
         gains, told = [], []
-        for encoder, (form, options) in ENCODERS.items():
+        for encoder in [each for each in ENCODERS if all(word in each for word in sys.argv[1:])]:
+            form, options = ENCODERS[encoder]
             of_programme, of_quiet, empty, errors, cost = [], [], {}, [], []
             for title, wav in signals:
                 stream = folder / "stream"
@@ -128,7 +130,7 @@ def _ffmpeg(*arguments: str) -> None:
 
 
 def _loudness(file: Path) -> float:
-    """As root mean square of all samples, decoded by ffmpeg."""
+    """Of all of it, decoded by ffmpeg."""
     command = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(file), "-f", "f32le", "-"]
     samples = memoryview(subprocess.run(command, check=True, capture_output=True).stdout).cast("f")
     loudness = Loudness()

@@ -136,6 +136,7 @@ async def test_every_button(media: Mapping[str, Media], tmp_path: Path) -> None:
         page = browser.open(f"{castd.address}/admin/")
         sign_in(page, ADMIN_PASSWORD)
         card = page.locator('article[data-mount="/mp3"]')
+        card.locator(".level", has_text=" dBFS").wait_for()
         card.get_by_role("button", name="Set title…").click()
         page.get_by_label("Artist").fill("Ärtist <b>")
         page.get_by_role("textbox", name="Title").fill("Tïtle")
@@ -182,7 +183,7 @@ async def test_every_button(media: Mapping[str, Media], tmp_path: Path) -> None:
         return [each for each in others(browser) if "status of 400" not in each]
 
     async with (
-        Castd(tmp_path / "castd") as castd,
+        Castd(tmp_path / "castd", "[mounts.default]\nsilence_seconds = 5\n") as castd,
         publish(media["mp3"], castd, "/mp3", tmp_path / "encoder.log"),
         publish(media["mp3"], castd, "/other", tmp_path / "other.log"),
     ):

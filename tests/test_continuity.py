@@ -17,6 +17,8 @@ import pytest
 import trio
 
 from castd.config import Dj
+from castd.ingest import filler
+from castd.wire import silent_ogg
 from castd.wire.ogg_pages import BOS, Page, PageCutter
 from tests.support import SOURCE, Encoder, Serving, configured, serving, until
 
@@ -59,7 +61,7 @@ class Mp3:
     def frames(self, heard: bytes) -> list[bytes]:
         whole = len(heard) // self.size * self.size
         pieces = [heard[at : at + self.size] for at in range(0, whole, self.size)]
-        assert all(each.startswith(self.header) for each in pieces)
+        assert all(each.startswith(self.header[:3]) for each in pieces)
         return pieces
 
 
@@ -68,6 +70,16 @@ class Aac(Mp3):
 
     content_type = "audio/aac"
     header = bytes((0xFF, 0xF1, 0x50, 0x80 | 417 >> 11, 417 >> 3 & 0xFF, (417 & 7) << 5 | 0x1F, 0xFC))
+
+    def frames(self, heard: bytes) -> list[bytes]:
+        """By their lengths, as silence has another; the last may be cut off."""
+        pieces, at = [], 0
+        while at + 7 <= len(heard):
+            assert heard.startswith(self.header[:3], at)
+            end = at + ((heard[at + 3] & 3) << 11 | heard[at + 4] << 3 | heard[at + 5] >> 5)
+            pieces.append(heard[at:end])
+            at = end
+        return pieces
 
 
 class Opus:
@@ -89,7 +101,8 @@ class Opus:
         assert cutter.skipped_bytes == 0
         serial = None
         for number, page in enumerate(map(Page.read, pages)):
-            if page.serial != serial:  # a decoder is told what comes
+            if page.serial != serial:  # a decoder is told what ends, and what comes
+                assert serial is None or Page.read(pages[number - 1]).eos
                 assert page.bos
                 assert Page.read(pages[number + 1]).body.startswith(b"OpusTags")
             serial = page.serial
@@ -200,3 +213,61 @@ async def test_fifty_flaps(form: Form, seed: int) -> None:
         castd.server._stop.set()
         for ear in ears:
             assert len(check(form, await ear.rest())) > FLAPS // 4
+
+
+def without_titles(heard: bytes, metaint: int) -> bytes:
+    """An ICY listener's audio."""
+    audio, at = b"", 0
+    while at < len(heard):
+        audio += heard[at : at + metaint]
+        at += metaint
+        at += 1 + 16 * (heard[at] if at < len(heard) else 0)
+    return audio
+
+
+@pytest.mark.parametrize("form", [Mp3(), Aac(), Opus(), Unchained()], ids=["mp3", "aac", "opus", "unchained"])
+async def test_silence_between_flaps(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else stands in; some have been there from the start, some come in the middle, and some want titles."""
+    monkeypatch.setattr(filler, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(filler, "STEP_SECONDS", 0.005)
+    monkeypatch.setattr(silent_ogg, "PAGE_SECONDS", 0.02)
+    chance = random.Random(form.content_type)
+    config = configured(
+        mounts={"/live": {"filler": "silence", "linger_seconds": 0.0, "unchain": form.unchain}},
+        djs=(Dj(user=DJ[0], password=DJ[1], priority=10),),
+    )
+    async with serving(config, seconds=60) as castd:
+        stage = Stage(castd, form, chance)
+        await stage.come("main")
+        await stage.play()
+        live = castd.mount("/live")
+        await until(lambda: live.begun)
+        ears, silences = [], 0
+        for number in range(24):
+            if number % 4 == 0:
+                ears.append(await castd.ear("/live", {"Icy-MetaData": str(number % 8 // 4)}))
+                await until(lambda: len(live.listeners) == len(ears))
+            if chance.random() < 0.3 and stage.on:
+                await stage.flap()
+            elif stage.on:
+                for who in list(stage.on):
+                    await stage.leave(who, rudely=chance.random() < 0.5)
+            else:
+                await stage.come(chance.choice(("main", "dj")))
+            if stage.on:
+                await stage.play()
+                continue
+            at = live.ring.head
+            await until(lambda: live.source is not None and live.source.fallback == "silence" and live.ring.head > at)  # noqa: B023
+            silences += 1
+        assert silences > 5
+        assert len(live.listeners) == len(ears)
+        castd.server._stop.set()
+        for number, ear in enumerate(ears):
+            metaint = int(ear.headers.get("icy-metaint", "0"))
+            assert bool(metaint) == (number % 2 == 1 and not isinstance(form, Opus))
+            heard = await ear.rest()
+            audio = without_titles(heard, metaint) if metaint else heard
+            assert len(check(form, audio)) >= len(ears) - 1 - number
+            silent = [piece for piece in form.frames(audio) if HEARD.search(piece) is None]
+            assert len(silent) >= len(ears) - 1 - number

@@ -143,6 +143,7 @@ class Intake:
                          source.agent, source.protocol, source.description.content_type,
                          "" if mount.encoder is source else ", and stands by")  # fmt: skip
                 session = self._session(mount, source, receive, metaint)
+                source.stop = session.flushed_by(scope.cancel)
                 visiting = Visiting(mount, source, session, exchange.stream, body, request, since, exchange)
                 await self._accompany(visiting, greet)
         self._registry.reap()  # at once where nothing lingers
@@ -190,7 +191,7 @@ class Intake:
         """Read an adopted encoder's stream to its end."""
         mount, source = visiting.mount, visiting.source
         with trio.CancelScope() as scope:
-            source.stop = scope.cancel
+            source.stop = visiting.session.flushed_by(scope.cancel)
             try:
                 if source.gone is None:
                     await self._accompany(visiting, trio.lowlevel.checkpoint)

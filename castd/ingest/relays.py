@@ -228,6 +228,7 @@ class Relays:
                     try:
                         count = lambda: len(self._registry.mounts)  # noqa: E731
                         session = Session(mount, source, upstream.receive, self._current, count, metaint)
+                        source.stop = session.flushed_by(scope.cancel)
                         reason = await session.run()
                         source.gone = source.gone or reason
                     except trio.Cancelled:

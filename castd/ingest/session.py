@@ -9,6 +9,7 @@ import errno
 import logging
 import math
 import pickle
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -104,6 +105,7 @@ class Session:
         self._framer: Framer | None = None
         self._last_frame = source.connected
         self._sample: bytearray | None = bytearray()  # of frames, until there are enough to read
+        self._waiting: deque[Run] = deque()  # to be appended
 
     def state(self) -> SessionState:
         """What another process needs to go on with it. It must be held, or bytes would be missing."""
@@ -158,6 +160,25 @@ class Session:
             log.warning("source of %s: %s", self._mount.name, error)
             return Goodbye.BROKEN
         return reason
+
+    def flushed_by(self, stop: Callable[[], None]) -> Callable[[], None]:
+        """What to stop it with, being `stop`, so that of what was received nothing whole is lost: the last frame waits
+        for a header behind it, as long as one may come."""
+
+        def flush_and_stop() -> None:
+            self._flush()
+            stop()
+
+        return flush_and_stop
+
+    def _flush(self) -> None:
+        runs = [*self._waiting, *(self._framer.finish() if self._framer is not None else [])]
+        self._waiting.clear()
+        try:
+            for run in runs:
+                self._mount.append(self._source, run)
+        except FrameTooLarge as error:
+            log.warning("source of %s: %s", self._mount.name, error)
 
     async def _read(self) -> Goodbye:
         source, clock = self._source, self._mount.clock.monotonic
@@ -241,10 +262,12 @@ class Session:
         await self._append(verdict.runs)
 
     async def _append(self, runs: list[Run]) -> None:
-        mount, source = self._mount, self._source
-        for run in runs:
+        source = self._source
+        self._waiting.extend(runs)
+        while self._waiting:
+            run = self._waiting.popleft()
             try:
-                mount.append(source, run)
+                self._mount.append(source, run)
             except FrameTooLarge as error:
                 raise FramingError(str(error)) from None
             if run.head is not None:

@@ -20,6 +20,7 @@ from castd.mount.sound import Sound
 from castd.mount.state import MountState
 from castd.mount.timeline import EntryMark, Splice, Timeline, Title
 from castd.wire.framer import ENTRY_SECONDS, Entry, Run
+from castd.wire.ogg_pages import ending
 from castd.wire.ogg_unchain import Unchainer
 
 if TYPE_CHECKING:
@@ -391,7 +392,24 @@ class Mount:
         if self._unchainer is not None:
             self._unchainer.break_off()
         if not self.timeline.begins_at(self.ring.head):
-            self.timeline.add_splice(Splice(self.ring.head, self.timeline.end, self.clock.wall()))
+            self._end_links()
+            head = self.timeline.head_at(self.ring.head)
+            goes_on = self._unchainer is not None and head is not None and head.unchained is not None
+            splice = Splice(self.ring.head, self.timeline.end, self.clock.wall())
+            self.timeline.add_splice(splice, head if goes_on else None)
+
+    def _end_links(self) -> None:
+        """Say that the Ogg streams of the source before have ended, where it could not: a player may wait for that
+        before it looks for the next ones (RFC 3533 §4)."""
+        last = self.timeline.entry_before(self.ring.head)
+        if self.shape.format != "ogg" or self._unchainer is not None or last is None:
+            return
+        pages = ending(bytes(self.ring.read(last.position, self.ring.head)))
+        if pages:
+            before = self._base, self._timed, self.appended
+            self._base = None
+            self._put(Run(pages, 0.0, 0.0))
+            self._base, self._timed, self.appended = before  # that was no audio, and nobody's
 
     def recognised(self, source: Source, shape: Shape, content_type: str) -> None:
         """A source's bytes told what they are; called once for each source, before its first append.
@@ -411,6 +429,7 @@ class Mount:
         self.description = source.description
         if self.shape.format and self.shape.format != source.shape.format:
             self.alike_from = self.ring.head
+            self.timeline.part_from_head()
             for listener in list(self.listeners.values()):
                 if listener.connected < source.connected or self._joining:
                     listener.end(Goodbye.FORMAT_CHANGED)
@@ -494,6 +513,8 @@ class Mount:
             self._add_entry(EntryMark(at + entry.offset, time, wall), timed=timed)
         timeline.end = end
         if run.head is not None:
+            if run.head.needed_after(timeline.head_at(at)):
+                timeline.part_from_head()
             timeline.add_head(self.ring.head, run.head)
             self.shape = self.shape.with_head(run.head)
         if not size:

@@ -144,14 +144,23 @@ class Timeline:
     def add_head(self, position: int, head: Head) -> None:
         self._heads.append(HeadMark(position, head))
 
+    def part_from_head(self) -> None:
+        """What begins at the newest splice is not the stream whose head was in force before."""
+        if self._heads and self._splices and self._heads[-1].position == self._splices[-1].position:
+            self._heads[-1] = HeadMark(self._heads[-1].position, None)
+
     def begins_at(self, position: int) -> bool:
         """A splice is there, and nothing after it."""
         return bool(self._splices) and self._splices[-1].position == position
 
-    def add_splice(self, splice: Splice) -> None:
-        """A source ends or begins: the next has no head yet, and its first byte is a place to start."""
+    def add_splice(self, splice: Splice, head: Head | None = None) -> None:
+        """A source ends or begins: its first byte is a place to start.
+
+        Args:
+            head: of the stream that goes on there, as far as anybody knows; None: the next has none yet.
+        """
         self._splices.append(splice)
-        self._heads.append(HeadMark(splice.position, None))
+        self._heads.append(HeadMark(splice.position, head))
         self._entries.append(EntryMark(*splice))
 
     def add_title(self, title: Title) -> None:

@@ -109,6 +109,25 @@ class Page:
         return packets
 
 
+def ending(pages: bytes) -> bytes:
+    """Empty last pages (§6: one "may be a nil page") for those logical streams among some pages that have not ended.
+
+    Args:
+        pages: whole ones, the last of their streams.
+    """
+    last: dict[int, Page] = {}
+    granules: dict[int, int] = {}
+    for page in map(Page.read, PageCutter().feed(pages)):
+        last[page.serial] = page
+        if page.granule_position != NO_PACKET_ENDS:
+            granules[page.serial] = page.granule_position
+    return b"".join(
+        Page(EOS, granules.get(serial, NO_PACKET_ENDS), serial, (page.sequence + 1) & 0xFFFFFFFF, b"", b"").write()
+        for serial, page in last.items()
+        if not page.eos
+    )
+
+
 class PageCutter:
     """Cuts whole, undamaged pages out of a byte stream.
 

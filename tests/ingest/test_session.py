@@ -411,3 +411,21 @@ async def test_where_there_are_many_sources_each_is_read_less_often(
             await trio.sleep(1.0)
             assert castd.ring("/m0") == frames(0, count - 1), "all but the last, which the next header would complete"
     assert 0.5 * reads_per_second <= len(moments) / seconds <= 1.05 * reads_per_second
+
+
+async def test_nothing_is_lost_of_who_is_stopped(autojump_clock: MockClock) -> None:
+    """The last frame waits for a header behind it; who is replaced or kicked sends none."""
+    for replaced in (True, False):
+        async with bench() as castd, await castd.encoder("/live") as old:
+            await old.push(20)
+            await trio.sleep(3.0)
+            live = castd.mount("/live")
+            assert castd.ring("/live") == frames(0, 19)
+            if replaced:
+                await castd.encoder("/live")
+            else:
+                assert live.source is not None
+                live.source.end(Goodbye.KICKED, "admin")
+                await trio.sleep(0.1)
+            assert castd.ring("/live") == frames(0, 20)
+            assert len(live.sources) == int(replaced)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         """Attributes:
         headers: the header packets.
         samples: in each packet.
-        delay: samples that the first packet does not give.
+        delay: samples that the first packets do not give.
         """
 
         headers: list[bytes]
@@ -161,7 +161,8 @@ def _padded(toc: int, size: int) -> bytes:
 
 
 class _SilentVorbis:
-    """Packets of one mode, that of the long blocks if there is one.
+    """Packets of one mode, that of the long blocks if there is one. The first is short, as encoders have it: it gives
+    no samples (§4.3.8), but FFmpeg takes it for some that come before the link, which must be few.
 
     The modes stand at the end of the setup header (Vorbis I §4.2.4), behind codebooks and floors that only a decoder
     would want to read. So they are read backwards: a framing bit, then as many modes of 41 bits, whose window and
@@ -175,20 +176,29 @@ class _SilentVorbis:
         modes = vorbis_modes(packets[2])
         if not modes:
             raise Unmakeable("is Vorbis whose modes cannot be read")
-        mode = modes.index(True) if True in modes else 0
-        block = codec.long_block if modes[mode] else 1 << (packets[0][28] & 15)
-        self.samples = self.delay = block // 2
+        short, long = 1 << (packets[0][28] & 15), codec.long_block
         width = (len(modes) - 1).bit_length()
         # bits from the least significant on (§2.1.4): an audio packet, the mode, and, of a long block, whether those
         # before and behind it are long
-        bits, used = mode << 1, 1 + width
-        if modes[mode]:
-            bits, used = bits | 3 << used, used + 2
+        if True in modes:
+            mode = modes.index(True)
+            steady, used = mode << 1 | 3 << 1 + width, 3 + width
+            second = mode << 1 | 2 << 1 + width
+            self.samples = long // 2
+        else:
+            steady = second = 0
+            used = 1 + width
+            self.samples = short // 2
         size = max((used + codec.channels + 7) // 8, round(bitrate / 8 * self.samples / codec.sample_rate))
-        self._packet = bits.to_bytes(size, "little")
+        self._steady = steady.to_bytes(size, "little")
+        self._first, self.delay = [self._steady], self.samples
+        if set(modes) == {True, False}:
+            first = modes.index(False) << 1
+            self._first = [each.to_bytes(size, "little") for each in (first, second)]
+            self.delay = 2 * self.samples - (short + long) // 4
 
     def packet(self, number: int) -> bytes:
-        return self._packet
+        return self._first[number] if number < len(self._first) else self._steady
 
 
 _MODE_BITS = 41

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -415,3 +416,35 @@ async def test_hooks_are_told_of_silence(autojump_clock: MockClock) -> None:
             event = await heard.receive()
             assert (event.name, event.fields["fallback"]) == (name, "silence")
         heard.close()
+
+
+@pytest.mark.parametrize("name", ["", "opus.opus"], ids=["mp3", "opus"])
+async def test_another_process_begins_it_anew(name: str, autojump_clock: MockClock) -> None:
+    """After an upgrade (see castd.upgrade.taking) the filler that was told of is nobody's, and another goes on."""
+    async with radio(live=dict(filler="silence")) as castd:
+        encoder = await (sent(castd, name, "audio/ogg") if name else on_air(castd))
+        live = castd.mount("/live")
+        Sitter(live)
+        await encoder.close()
+        await trio.sleep(5.0)
+        assert [each.fallback for each in live.sources] == ["silence"]
+        state, memory = live.state(), os.dup(live.ring.descriptor)
+    async with radio(0.0, live=dict(filler="silence")) as castd:
+        live = castd.server.registry.adopt(state, memory)
+        (source,) = live.sources
+        assert not castd.server.fallbacks.go_on_with(live, source)
+        live.release(source)
+        sitter = Sitter(live)  # told of after the sources
+        before = live.timeline.end
+        await trio.sleep(5.0)
+        assert [each.fallback for each in live.sources] == ["silence"]
+        assert live.timeline.end - before == pytest.approx(5.0, abs=0.4)
+        assert sitter.gone is None
+        audio = castd.ring("/live")
+    if name:
+        pages = [Page.read(each) for each in PageCutter().feed(audio)]
+        begins = [page.serial for page in pages if page.bos]
+        assert len(set(begins)) == len(begins) == 3
+        assert [page.serial for page in pages if page.eos] == begins[:2]
+    else:
+        assert all(map(silent, mp3_frames(audio)[200:]))

@@ -200,7 +200,7 @@ async def test_a_new_run_of_the_encoder_begins_anew(autojump_clock: MockClock) -
                     assert (await client.reply()).status == 200
             await trio.sleep(3)
         assert castd.server.registry.totals.sources == 2
-        assert castd.ring("/live") == frames(0, 19) + frames(100, 119)
+        assert castd.ring("/live") == frames(0, 20) + frames(100, 119)
 
 
 async def test_an_encoder_goes_on_that_nothing_is_known_of(autojump_clock: MockClock) -> None:

@@ -238,7 +238,7 @@ async def test_a_dead_source_is_replaced_at_once(autojump_clock: MockClock, capl
             encoder.next = 100
             await encoder.push(10)
             await settled()
-            assert castd.ring("/live") == frames(0, 9) + frames(100, 109)
+            assert castd.ring("/live") == frames(0, 10) + frames(100, 109)
     assert any("is replaced by 192.0.2.1" in message for message in caplog.messages)
     assert any(f"closed: {Goodbye.REPLACED.value}" in message for message in caplog.messages)
 

@@ -109,7 +109,7 @@ class Fillers:
     def _silence(self, mount: Mount) -> Silence | None:
         """Like what was heard last; None, and a word in the log, if there is none like that."""
         head, frame = mount.last_heard()
-        if not frame or (head is None and mount.shape.has_heads):
+        if mount.description is None or not frame or (head is None and mount.shape.has_heads):
             return None  # and nothing to say of it: what is there is no more than a beginning
         bitrate = mount.measured_bitrate or (mount.info.bitrate if mount.info else 0)
         try:

@@ -4,6 +4,7 @@
 # make bench   castd and icecast2 under the same loads; writes docs/performance.md (about 50 minutes; needs cc, openssl)
 # make fuzz    fuzz every parser, guided by coverage: a minute each; make fuzz TARGET=ogg SECONDS=600 for one (docs/bad-input.md)
 # make soak    castd for an hour with 3,000 listeners and all sorts of trouble; writes docs/soak.md (SOAK='--minutes 5': sooner)
+# make faults  the catalogue of attacks and faults against castd and icecast2; the table of docs/reliability.md (20 minutes)
 # make screenshots   pictures of every page, into docs/pictures (three minutes; needs chromium, ffmpeg)
 # make fmt     format the code
 # make clean   forget what was built or cached, and the virtualenv
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SECONDS ?= 60
 CASTD_SERVER__STATE_DIR ?= $(CURDIR)/.state
 
-.PHONY: run test check bench fuzz soak screenshots fmt clean constraints peers
+.PHONY: run test check bench fuzz soak faults screenshots fmt clean constraints peers
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -41,6 +42,9 @@ fuzz: $(VENV)/installed-fuzz
 
 soak: $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak $(SOAK)
+
+faults: peers $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults $(CASES)
 
 screenshots: peers $(VENV)/installed-dev
 	$(BIN)/python -m tests.e2e.screenshots docs/pictures

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,7 @@ class Castd:
         limits: lines of TOML added to [limits].
         tree: of the castd to run, if it is not this one; it may be a symbolic link.
         prefix: of its command, such as another that runs it elsewhere and is replaced by it.
+        environment: added to ours.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Castd:
         limits: str = "",
         tree: Path | None = None,
         prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         config = folder / "castd.toml"
@@ -136,7 +138,7 @@ drain_seconds = 2
             [*prefix, *self._python, "run", "-c", config],
             folder / "castd.out",
             errors=folder / "castd.log",
-            environment={"PYTHONUNBUFFERED": "1", **({"PYTHONPATH": tree} if tree else {})},
+            environment={"PYTHONUNBUFFERED": "1", **({"PYTHONPATH": tree} if tree else {}), **(environment or {})},
         )
         self.address = ""
 
@@ -166,7 +168,7 @@ drain_seconds = 2
         match = re.search(r"process (\d+) goes on", said)
         assert match, said
         before, self._successor = self.pid, int(match[1])
-        await until(partial(_gone, before), seconds=10, what=f"process {before} to end")
+        await until(partial(gone, before), seconds=10, what=f"process {before} to end")
         return said
 
     async def command(self, name: str) -> subprocess.CompletedProcess[bytes]:
@@ -177,7 +179,7 @@ drain_seconds = 2
     async def _end_successor(self) -> None:
         """It is not our child: nobody tells us its exit status, but its log does."""
         os.kill(self._successor, signal.SIGTERM)
-        await until(partial(_gone, self._successor), seconds=GOODBYE_SECONDS, what="the end of the successor")
+        await until(partial(gone, self._successor), seconds=GOODBYE_SECONDS, what="the end of the successor")
 
     @property
     def addresses(self) -> list[str]:
@@ -214,5 +216,6 @@ def _has_ended(pid: int) -> bool:
         return True
 
 
-async def _gone(pid: int) -> bool:
+async def gone(pid: int) -> bool:
+    """A process has ended."""
     return _has_ended(pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,6 +53,8 @@ class Icecast:
         clients: at most.
         extra: more elements of its configuration.
         certificate: PEM file of certificate and key, readable by anybody; with it there is a port for TLS, too.
+        port: to listen on; None for any.
+        environment: added to ours.
     """
 
     def __init__(
@@ -61,14 +64,17 @@ class Icecast:
         clients: int = 200,
         certificate: Path | None = None,
         extra: str = "",
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
+        self._environment = environment
         self._webroot = webroot
         self._clients = clients
         self._certificate = certificate
         self._extra = extra
         self.tls_port = free_port()
-        self.address = f"http://127.0.0.1:{free_port()}"
+        self.address = f"http://127.0.0.1:{port or free_port()}"
 
     async def __aenter__(self) -> Self:
         self._private = Path(tempfile.mkdtemp(prefix="castd-icecast."))  # nobody cannot enter pytest's folders
@@ -93,7 +99,9 @@ class Icecast:
                 logs=escape(str(self._private)),
             )
         )
-        self._program = Program(["icecast2", "-c", config], self._private / "output", unprivileged=True)
+        self._program = Program(
+            ["icecast2", "-c", config], self._private / "output", environment=self._environment, unprivileged=True
+        )
         await self._program.__aenter__()
         await until(self._ready, seconds=READY_SECONDS, what="Icecast")
         return self

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 MOUNT_CHARACTERS_REFUSED = frozenset(map(chr, [*range(0x20), 0x7F]))
 
-AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
-"""Host and port as links may hold them (RFC 3986 §3.2, without user and percent-encoding)."""
+AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
+"""Host and port as links may hold them (RFC 3986 §3.2, without user and percent-encoding). No name is longer (RFC 1035
+§2.3.4), and no QR code could hold it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from castd.ingest.session import Session
 from castd.ingest.upstream import Unavailable, Upstream, pull
 from castd.mount.party import Goodbye, Source, closing_words
 from castd.stats.visits import arrival
+from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +195,7 @@ class Relays:
             Unavailable: it is none that could be relayed.
         """
         relay, headers = pulled.relay, upstream.head.headers
-        trail = tuple(headers.get(TRAIL, "").split())
+        trail = tuple(re.findall(r"[!-~]+", headers.get(TRAIL, "")))  # it goes into heads of ours
         if f"{self.server_id}{quote(relay.mount)}" in trail:
             raise Unavailable("has its stream from this mount: it would go round in a circle")
         try:
@@ -208,7 +210,7 @@ class Relays:
                 raise Unavailable(f"has a stream for which there is no memory or descriptor here: {error}") from None
             source = Source(
                 address=urlsplit(upstream.url).hostname or "",
-                agent=headers.get("server", "")[:256],
+                agent=one_line(headers.get("server", ""), 256),
                 user=relay.user,
                 protocol="relay",
                 description=description,

@@ -63,6 +63,8 @@ async def test_links_lead_somewhere() -> None:
         qr = await castd.ask(head("GET", mount["links"]["qr"]))
         assert qr.headers["content-type"] == "image/svg+xml"
         assert ElementTree.fromstring(qr.body).tag.endswith("svg")
+        endless = await castd.ask(head("GET", mount["links"]["qr"], {"Host": "a" * 5000}))
+        assert endless.status == 200, "a host no name can be is none to link to"
 
 
 async def test_where_a_player_is() -> None:

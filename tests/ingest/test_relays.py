@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import trio
@@ -205,6 +206,18 @@ async def test_a_server_of_the_internet_cannot_send_us_within(
             await until(lambda: "redirects to within: 127.0.0.2 is 127.0.0.2" in caplog.text)
             assert castd.server.registry.mounts == {}
         assert within.requests == []
+
+
+async def test_what_another_server_says_of_itself_is_cleaned() -> None:
+    fields = b"Server: a\x01<b>\x0b\x1b[31m\r\nicy-name: x\x00y\r\nX-Castd-Trail: one\x00\x01two \xff\r\n"
+    answer = script(b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n" + fields + b"\r\n" + frames(0, 50))
+    async with upstream(answer) as other, serving(slave(other.url)) as castd:
+        await until(lambda: begun(castd, "/copy"))
+        ear = await castd.ear("/copy", {"X-Castd-Trail": "1"})
+        assert ear.headers["x-castd-trail"].startswith("one two ")
+        assert all(text.isprintable() for text in ear.headers.values())
+        stats = await castd.ask(head("GET", "/admin/stats", user=ADMIN))
+        ElementTree.fromstring(stats.body)
 
 
 async def test_a_mount_is_not_relayed_from_itself(caplog: pytest.LogCaptureFixture) -> None:

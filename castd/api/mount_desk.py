@@ -12,6 +12,7 @@ from castd.api.operation import answer, describes, read_body
 from castd.delivery.moves import Misfit, move_listeners
 from castd.errors import ClientError
 from castd.ingest.fallback import Circle
+from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from castd.delivery.pump import Pump
@@ -68,12 +69,14 @@ class MountDesk:
         """POST /api/v1/admin/mounts/{name}/fallback: {"fallback": "/other"}, "" for none, until the mount closes.
 
         Raises:
-            ClientError: 404; 409: that one leads back to this one; 400.
+            ClientError: 404; 409: that one leads back to this one; 403: it may be one that only some may hear; 400.
         """
         mount = find_mount(self._registry, call.mount)
         fallback = (await read_body(exchange, FallbackBody)).fallback
         if fallback and not fallback.startswith("/"):
             raise ClientError(400, "fallback must be the name of a mount, or empty")
+        if fallback and not call.grant.covers(fallback):
+            raise ClientError(403, f"this token is not for {one_line(fallback)}")
         try:
             self._fallbacks.choose(mount, fallback, call.user)
         except Circle as error:

@@ -76,6 +76,8 @@ async def test_a_token_of_one_mount(tmp_path: Path) -> None:
         assert await ask("POST", "mounts/b/title", b"{}") == 403
         assert await ask("POST", "mounts/a/title", b'{"text": "x"}') == 200
         assert await ask("POST", "mounts/a/move", b'{"to": "/b"}') == 403
+        assert await ask("POST", "mounts/a/fallback", b'{"fallback": "/b"}') == 403, "which only some may hear, maybe"
+        assert await ask("POST", "mounts/a/fallback", b'{"fallback": ""}') == 200
         other = castd.mount("/b").sources[0].id
         assert await ask("DELETE", f"sources/{other}") == 404, "of another's there is nothing to know"
         assert await ask("DELETE", f"sources/{source['id']}") == 200

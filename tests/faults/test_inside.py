@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import gc
 import re
 from importlib.metadata import requires, version
-from pathlib import Path
 
-import castd
 from castd.config import Proxies
 from tests.support import bench, configured, head
-
-PACKAGE = Path(castd.__file__).parent
-
-WALL_CLOCK = {
-    "cli.py": "an expiry in a link or a token, for people",
-    "app.py": "the clock that everybody shows times by",
-    "admin/files.py": "RFC 9110 §8.8.2.2: whether a date is strong enough",
-    "stats/history.py": "what is older than so many days",
-    "stats/hooks/programs.py": "an event as old as a restart can make it",
-    "stats/hooks/webhooks.py": "part of what is signed",
-    "stats/hooks/health.py": "when it failed, for people",
-    "upgrade/giving.py": "between two processes",
-    "upgrade/taking.py": "between two processes",
-}
-"""Where the wall clock is read, and what for: never to wait by it."""
 
 
 def test_h11_is_one_that_checks_the_ends_of_chunks() -> None:
     """GHSA-vqfr-h8mv-ghfj: before 0.16 anything passed for the line end behind a chunk, which hides a request."""
     assert "h11>=0.16" in (requires("castd") or [])
     assert tuple(map(int, version("h11").split(".")[:2])) >= (0, 16)
-
-
-def test_the_wall_clock_is_read_where_time_is_shown_or_signed() -> None:
-    found = set()
-    for file in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in ("time", "time_ns", "now", "utcnow", "today"):
-                of = ast.unparse(node.value)
-                if of in ("time", "datetime", "date", "datetime.datetime"):
-                    found.add(str(file.relative_to(PACKAGE)))
-    assert found <= set(WALL_CLOCK), f"the wall clock is set at times: {sorted(found - set(WALL_CLOCK))}"
 
 
 async def test_no_redirect_leads_where_a_client_says() -> None:

@@ -281,7 +281,7 @@ async def bad_parameters(site: Site) -> None:
 @case("ADM-15")
 async def hostile_hosts(site: Site) -> None:
     elsewhere = ("elsewhere.test/x?", "user@elsewhere.test")
-    for host in ('a"><script>alert(1)</script>', "a'onload='x", "a\tb", "[::1]]", *elsewhere):
+    for host in ('a"><script>alert(15)</script>', "a'onload='x", "a\tb", "[::1]]", *elsewhere):
         for target in ("/canary.m3u", "/canary.xspf", "/canary.pls", "/", "/status-json.xsl", "/p/canary"):
             said = await site.ask(target, {"Host": host})
             assert b"<script>alert" not in said.received, f"{target} says the host as it is"

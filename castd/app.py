@@ -50,10 +50,16 @@ from castd.config import Current
 from castd.control import ControlSocket
 from castd.control import Handler as Command
 from castd.delivery.clip import Clips
+from castd.delivery.dash import Dash
+from castd.delivery.hls import Hls
 from castd.delivery.icecast import Icecast as Listeners
+from castd.delivery.outputs import Outputs
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
 from castd.delivery.rewinds import Rewinds
+from castd.delivery.room import Room
+from castd.delivery.segmenters import Segmenters
+from castd.delivery.sessions import Sessions
 from castd.errors import ConfigError, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
@@ -163,6 +169,12 @@ class Server:
             lambda path: self.router.methods(path),
             self.url_auths.go_on_with,
         )
+        self.segmenters = Segmenters()
+        self.sessions = Sessions(
+            current, self.registry, Room(current, self.registry), self.records, self.admission.audience,
+            self.gate.guards, self.url_auths.go_on_with,
+        )  # fmt: skip
+        self.gate.holder = self.sessions.holder
         self.intake = Intake(self.current, self.registry, self.records)
         self.router = Router(self._routes(aliases, playlists))
         self.front = FrontDoor(
@@ -197,6 +209,9 @@ class Server:
         events, art = self.event_streams, Art(self.current, self.registry)
         signing_in, log_lines = SignInDesk(self.gate.sign_ins), LogLines(self.log_tail)
         pages = Pages(self.current, self.registry)
+        outputs = Outputs(self.current, aliases, self.segmenters, self.sessions, self.relays.summon)
+        hls = Hls(outputs, self.sessions)
+        dash = Dash(self.current, outputs, self.sessions, self.registry.clock)
         document = Document(lambda: self.router.routes, self.current)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
@@ -283,6 +298,11 @@ class Server:
             Route((*act, "HEAD"), "/admin/{any*}", Need.ADMIN, admin.unknown),
             Route((*act, "HEAD"), "/api/v1/admin/{any*}", Need.ADMIN, operators.unknown),
             Route(read, "{name*}/clip", Need.ADMIN, Clips(self.registry).serve, right="clip"),
+            Route(read, "{name*}/hls/index.m3u8", Need.LISTEN, hls.multivariant, mount_of=outputs.mount),
+            Route(read, "{name*}/hls/audio.m3u8", Need.LISTEN, hls.media, mount_of=outputs.mount),
+            Route(read, "{name*}/hls/{file}", Need.NOTHING, outputs.file),
+            Route(read, "{name*}/dash/manifest.mpd", Need.LISTEN, dash.manifest, mount_of=outputs.mount),
+            Route(read, "{name*}/dash/{file}", Need.NOTHING, dash.file),
             Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
             Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
@@ -321,11 +341,15 @@ class Server:
     @property
     def parts(self) -> Parts:
         """Those that go over to the next process."""
-        return Parts(self.registry, self.pump, self.front, self.intake, self.listeners, self.fallbacks, self.relays)
+        return Parts(
+            self.registry, self.pump, self.front, self.intake, self.listeners, self.fallbacks, self.relays,
+            self.segmenters, self.sessions,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let go of what a server holds that does not run."""
         self.event_streams.followers.close()
+        self.segmenters.close()
         self.poller.close()
         self.front.close()
         self.manager.close()
@@ -349,6 +373,7 @@ class Server:
     async def _start_services(self, services: trio.Nursery, doors: list[sockets.Bound]) -> None:
         services.start_soon(self.poller.run)
         services.start_soon(self.pump.run)
+        services.start_soon(self.segmenters.run)
         await services.start(self.records.run)
         await services.start(self._watch_requests)
         commands: dict[str, Command] = {
@@ -442,6 +467,7 @@ class Server:
                         self.config.limits.drain_seconds)  # fmt: skip
         for listener in self.pump.everybody:
             listener.end(Goodbye.DRAINED)
+        self.sessions.end_all(Goodbye.DRAINED)
 
     async def _tidy(self) -> None:
         bans_due = trio.current_time()
@@ -460,6 +486,8 @@ class Server:
             self.fallbacks.settle_all()
             self.pump.end_overdue(self.registry.clock.monotonic())
             self.pump.remind()
+            self.sessions.tidy()
+            self.segmenters.tidy()
             for mount in self.registry.reap():
                 log.info("%s: closed, its source did not return", mount.name)
 

@@ -50,10 +50,13 @@ class Gate:
 
     Attributes:
         sign_ins: browsers that need no credentials for /api/ any more.
+        holder: what a listener's request at a mount may have been given before; see
+            castd.delivery.sessions.Sessions.holder.
     """
 
     def __init__(self, current: Current, secrets: Secrets, url_auths: UrlAuths, wall: Callable[[], float]) -> None:
         self.sign_ins = SignIns(wall)
+        self.holder: Callable[[Request, str], Grant | None] = lambda request, mount: None
         self._tokens = Tokens(current.config.server.state_dir)
         self._guesses = Arrivals()
         self._current = current
@@ -162,10 +165,12 @@ class Gate:
         """See authorise."""
         if not mount:
             return PUBLIC
+        if (grant := self.holder(request, mount)) is not None:
+            return grant
+        if not self.guards(mount):
+            return PUBLIC
         settings, service = self._current.config.mount(mount), self._url_auths.service(mount)
         asks = service if service is not None and service.listener_add else None
-        if not (settings.users_file or settings.link_key or asks):
-            return PUBLIC
         if (user := holder(request, settings.link_key, mount, self._wall())) is not None:
             return Grant(user)
         scheme, _, credentials = request.header("authorization").partition(" ")
@@ -177,6 +182,11 @@ class Gate:
         if settings.users_file:
             raise ClientError(401, "wrong user or password" if login[0] else "You need to authenticate", CHALLENGE)
         raise ClientError(403, "this mount is only for those with a link made for them")
+
+    def guards(self, mount: str) -> bool:
+        """Whether not everybody may listen to a mount."""
+        settings, service = self._current.config.mount(mount), self._url_auths.service(mount)
+        return bool(settings.users_file or settings.link_key or (service is not None and service.listener_add))
 
     async def _shoutcast(self, route: Route, request: Request, login: Login, mount: str) -> Grant:
         """The user of a SHOUTcast password, whichever way it is meant.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from castd.api import shapes
+from castd.delivery.muxers import offered
 from castd.errors import ClientError
 from castd.http.connection import SERVER
 from castd.http.messages import quote_mount
@@ -60,13 +61,21 @@ def describe_server(config: Config, registry: Registry) -> shapes.Server:
     )
 
 
-def describe_links(name: str) -> shapes.Links:
+def describe_links(name: str, mount: Mount | None = None) -> shapes.Links:
+    """Links about a mount.
+
+    Args:
+        mount: the mount, if it is there.
+    """
     path, one = quote_mount(name), segment(name)
+    kind = offered(mount) if mount is not None else None
     return shapes.Links(
         stream=path,
         m3u=f"{path}.m3u",
         pls=f"{path}.pls",
         xspf=f"{path}.xspf",
+        hls=f"{path}/hls/index.m3u8" if kind else None,
+        dash=f"{path}/dash/manifest.mpd" if kind == "m4s" else None,
         page=f"/p/{one}",
         embed=f"/p/{one}?embed=1",
         oembed=f"/api/v1/oembed?url=/p/{quote(one, safe='')}",
@@ -129,7 +138,7 @@ def mount_fields(mount: Mount) -> dict[str, Any]:
         "title": describe_title(mount, title) if title is not None and title.text else None,
         "group": mount.settings.group or None,
         "rewind_seconds": _rewind_seconds(mount),
-        "links": describe_links(mount.name),
+        "links": describe_links(mount.name, mount),
     }
 
 

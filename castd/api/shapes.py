@@ -49,6 +49,8 @@ class Links(Struct, kw_only=True):
     m3u: Path
     pls: Path
     xspf: Path
+    hls: Annotated[Path | None, Meta(description="null where its format cannot be put into segments, or is unknown")]
+    dash: Annotated[Path | None, Meta(description="likewise, or where no player of DASH plays it")]
     page: Path
     embed: Annotated[Path, Meta(description="a page for an iframe")]
     oembed: Path

@@ -458,6 +458,10 @@ class Pace:
         lag_policy: "jump" moves it forward to the live end, "drop" closes it.
         linger_seconds: listeners wait so long for a source that was lost.
         icy_metaint: bytes of audio between two ICY metadata blocks.
+        hls: HLS and DASH are offered, where the format allows.
+        hls_segment_seconds: of audio in a segment of these.
+        hls_part_seconds: in a part of one, for low latency.
+        hls_window_seconds: of audio in a playlist; four segments at least.
     """
 
     burst_seconds: Annotated[float, between(0, 300, "seconds")] = 4.0
@@ -469,6 +473,10 @@ class Pace:
     lag_policy: Literal["jump", "drop"] = "jump"
     linger_seconds: Annotated[float, between(0, 86_400, "seconds")] = 30.0
     icy_metaint: Annotated[int, between(256, MIB, "bytes")] = 16_000
+    hls: bool = True
+    hls_segment_seconds: Annotated[float, between(1, 10, "seconds")] = 4.0
+    hls_part_seconds: Annotated[float, between(0.2, 4, "seconds")] = 0.5
+    hls_window_seconds: Annotated[float, between(4, 3600, "seconds")] = 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 
+from castd.delivery.listener import Listener
 from castd.delivery.pump import SLICE
 
 if TYPE_CHECKING:
-    from castd.delivery.listener import Listener
     from castd.delivery.pump import Pump
     from castd.mount.mount import Mount
 
@@ -48,7 +48,8 @@ async def move_listeners(pump: Pump, here: Mount, to: Mount, by: str) -> int:
         Misfit: they could not play it, or nothing is to be heard there.
     """
     require_fit(here, to)
-    listeners = [cast("Listener", each) for each in here.listeners.values()]
+    # who listens by segments has no connection to move
+    listeners = [each for each in here.listeners.values() if isinstance(each, Listener)]
     for number, listener in enumerate([*listeners, *pump.on_the_way(here)]):
         if number and number % SLICE == 0:
             await trio.lowlevel.checkpoint()

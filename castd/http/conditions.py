@@ -1,4 +1,4 @@
-"""Conditional requests: does the client have this already? RFC 9110 §8.8 and §13."""
+"""Conditional requests: does the client have this already? RFC 9110 §8.8 and §13. And may it come packed?"""
 
 from __future__ import annotations
 
@@ -80,3 +80,12 @@ def _lists(field: str, etag: str, *, strong: bool) -> bool:
     if field.strip() == "*":
         return True
     return any(match[1] == etag and not (strong and match[0].startswith("W/")) for match in ENTITY_TAG.finditer(field))
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether a reply may be packed by gzip: RFC 9110 §12.5.3, as far as browsers use it."""
+    for each in request.header("accept-encoding").lower().split(","):
+        coding, _, weight = each.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

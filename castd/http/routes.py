@@ -158,7 +158,7 @@ class Route:
         """Whom it is for, as bans have it."""
         if self.need in (Need.SOURCE, Need.STEER):
             return "sources"
-        return "listeners" if self.path == "*" else "all"
+        return "listeners" if self.path == "*" or self.path.startswith(("{name*}/hls/", "{name*}/dash/")) else "all"
 
 
 class Router:

@@ -196,6 +196,19 @@ class Timeline:
         """Those that are remembered, oldest first; the last may still be to be heard."""
         return [*self._past_titles, *self._titles]
 
+    def titles_from(self, time: float) -> list[Title]:
+        """The title heard at a media time and those after it, as far as they are held."""
+        return self._titles[max(0, bisect_right(self._titles, time, key=_time) - 1) :]
+
+    def next_splice(self, position: int) -> Splice | None:
+        """The first splice at or after a position."""
+        at = bisect_left(self._splices, position, key=_position)
+        return self._splices[at] if at < len(self._splices) else None
+
+    def last_splice(self, position: int) -> Splice | None:
+        """The last splice at or before a position."""
+        return _in_force(self._splices, position)
+
     def join(self, burst_seconds: float) -> EntryMark | None:
         """Where a new listener starts.
 

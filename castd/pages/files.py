@@ -9,7 +9,7 @@ from string import Template
 
 from castd.config import share
 from castd.errors import ClientError
-from castd.http.conditions import OK, Validators, outcome
+from castd.http.conditions import OK, Validators, outcome, takes_gzip
 from castd.http.messages import Request, Response
 
 TYPES = {
@@ -84,7 +84,7 @@ def respond(
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Response:
     """Answer with a file, packed for those who can unpack it, or with 304 for those who have it."""
-    packed = bool(file.packed) and _takes_gzip(request)
+    packed = bool(file.packed) and takes_gzip(request)
     body = file.packed if packed else file.body
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     headers = (
@@ -100,12 +100,3 @@ def respond(
     if packed:
         headers = (*headers, ("Content-Encoding", "gzip"))
     return Response(status, body, file.content_type, headers)
-
-
-def _takes_gzip(request: Request) -> bool:
-    """RFC 9110 §12.5.3, as far as browsers use it."""
-    for each in request.header("accept-encoding").lower().split(","):
-        coding, _, weight = each.partition(";")
-        if coding.strip() == "gzip":
-            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False

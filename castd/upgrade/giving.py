@@ -208,7 +208,8 @@ class Giving:
         ]
         self._tell_start(doors, paused)
         for mount in mounts:
-            channel.send(MountTold(mount.state()), [mount.ring.descriptor])
+            told = MountTold(mount.state(), parts.segmenters.state(mount), parts.sessions.states(mount))
+            channel.send(told, [mount.ring.descriptor])
         for some in _batches(sources):
             self._tell_sources(some)
         for mount in mounts:
@@ -283,6 +284,8 @@ class Giving:
         """Let go of what is the other's; what could not go over is ended."""
         parts = self._parts
         parts.fallbacks.stopping = True
+        parts.sessions.part_with()
+        parts.segmenters.close()
         for listener in listeners:
             parts.pump.part_with(listener)
         for listener in parts.pump.everybody:

@@ -15,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 import castd.wire
+from castd.delivery.segmenter_state import SegmenterState
+from castd.delivery.sessions import SessionState
 from castd.delivery.state import ListenerState
 from castd.front import TalkState
 from castd.ingest.state import VisitState
@@ -74,9 +76,16 @@ class Start(Told, tag=True):
 
 
 class MountTold(Told, tag=True):
-    """One mount; its ring's memory is beside it."""
+    """One mount; its ring's memory is beside it.
+
+    Attributes:
+        segments: None if there are none.
+        sessions: of those who listen by them, or may.
+    """
 
     mount: MountState
+    segments: SegmenterState | None = None
+    sessions: list[SessionState] = []
 
 
 class SourcesTold(Told, tag=True):

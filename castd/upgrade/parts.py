@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from castd.delivery.icecast import Icecast
     from castd.delivery.pump import Pump
+    from castd.delivery.segmenters import Segmenters
+    from castd.delivery.sessions import Sessions
     from castd.front import FrontDoor
     from castd.ingest.fallback import Fallbacks
     from castd.ingest.intake import Intake
@@ -26,3 +28,5 @@ class Parts:
     listeners: Icecast
     fallbacks: Fallbacks
     relays: Relays
+    segmenters: Segmenters
+    sessions: Sessions

@@ -36,6 +36,8 @@ from castd.upgrade.messages import (
 )
 
 if TYPE_CHECKING:
+    from castd.delivery.segmenter_state import SegmenterState
+    from castd.delivery.sessions import SessionState
     from castd.delivery.state import ListenerState
     from castd.front import TalkState
     from castd.ingest.state import VisitState
@@ -58,6 +60,7 @@ class _Heard:
 
     sources: list[tuple[VisitState, int]] = field(default_factory=list)
     listeners: list[tuple[str, ListenerState, int]] = field(default_factory=list)
+    outputs: list[tuple[Mount, SegmenterState | None, list[SessionState]]] = field(default_factory=list)
     talks: list[tuple[TalkState, int]] = field(default_factory=list)
     intros: dict[int, bytes] = field(default_factory=lambda: {0: b""})
 
@@ -140,7 +143,8 @@ class Predecessor:
         match told:
             case MountTold():
                 told.mount.later(self._later)
-                parts.registry.adopt(told.mount, descriptors[0])
+                mount = parts.registry.adopt(told.mount, descriptors[0])
+                heard.outputs.append((mount, told.segments, told.sessions))
             case SourcesTold():
                 heard.sources += zip(told.sources, descriptors, strict=True)
             case ListenersTold():
@@ -165,6 +169,8 @@ class Predecessor:
                     mount.release(source)
         for name, state, descriptor in self._heard.listeners:
             self._listener(parts, name, state, descriptor)
+        for mount, segments, sessions in self._heard.outputs:
+            self._outputs(parts, mount, segments, sessions)
         for talk, descriptor in self._heard.talks:
             connections.start_soon(parts.front.go_on_with, _stream(descriptor), talk)
         log.info(
@@ -190,6 +196,19 @@ class Predecessor:
             task = partial(parts.intake.go_on_with, visiting)
             connections.start_soon(parts.front.accompany, stream, state.address, task)
         return kept
+
+    def _outputs(
+        self, parts: Parts, mount: Mount, segments: SegmenterState | None, sessions: list[SessionState]
+    ) -> None:
+        try:
+            if segments is not None:
+                segments.later(self._later)
+                parts.segmenters.go_on_with(segments, mount)
+            for session in sessions:
+                session.later(self._later)
+                parts.sessions.go_on_with(session, mount)
+        except Exception:  # a bug; it may cost those who listen by segments, and nobody else
+            log.exception("%s: its segments were lost", mount.name)
 
     def _listener(self, parts: Parts, name: str, state: ListenerState, descriptor: int) -> None:
         connection = PlainConnection(fileno=descriptor)

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 PUBLIC = {
     ("GET", "/"),
+    ("GET", "{name*}/hls/index.m3u8"),
+    ("GET", "{name*}/hls/audio.m3u8"),
+    ("GET", "{name*}/hls/{file}"),
+    ("GET", "{name*}/dash/manifest.mpd"),
+    ("GET", "{name*}/dash/{file}"),
     ("GET", "/static/{file}"),
     ("GET", "/listen.pls"),
     ("GET", "/listen.m3u"),

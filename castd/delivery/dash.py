@@ -1,0 +1,147 @@
+"""MPEG-DASH: the manifest, over the same files as HLS (ISO/IEC 23009-1).
+
+/live/dash/manifest.mpd                     sends a player on with a token of its own
+/live/dash/manifest.mpd?session=TOKEN       who asks for it again listens
+/live/dash/time                             the time, for players whose clock is off
+/live/dash/...                              the files, as /live/hls/ has them
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+from castd.delivery import playlists
+from castd.delivery.hls import redirect
+from castd.delivery.outputs import NOT_KEPT, Outputs, max_age, shared
+from castd.delivery.segments import init_name, segment_name
+from castd.delivery.sessions import TOKEN
+from castd.errors import ClientError
+from castd.http.links import public_url
+from castd.http.messages import ANY_ORIGIN, Response, quote_mount
+from castd.wire import mpd
+from castd.wire.fmp4 import ID3_SCHEME
+
+if TYPE_CHECKING:
+    from castd.config import Current
+    from castd.delivery.segmenter import Segmenter
+    from castd.delivery.segments import Period, Segment
+    from castd.delivery.sessions import Sessions
+    from castd.http.connection import Exchange
+    from castd.http.routes import Call
+    from castd.mount.mount import Clock
+
+PROTOCOL = "dash"
+
+MANIFEST = "manifest.mpd"
+
+TIME = "time"
+
+DELAY_SEGMENTS = 3
+"""Segments behind the live end at which players are advised to be."""
+
+
+class Dash:
+    """The handlers."""
+
+    def __init__(self, current: Current, outputs: Outputs, sessions: Sessions, clock: Clock) -> None:
+        self._current = current
+        self._outputs = outputs
+        self._sessions = sessions
+        self._clock = clock
+
+    async def manifest(self, exchange: Exchange, call: Call) -> Response:
+        """GET and HEAD of the manifest.
+
+        Raises:
+            ClientError: see castd.delivery.outputs; 404 for what DASH does not carry; 503: there is no room.
+        """
+        request = exchange.request
+        mount = await self._outputs.find(exchange, call)
+        segmenter = await self._outputs.segmenter(mount)
+        if segmenter.muxer is None or segmenter.muxer.kind != "m4s":
+            name, codec = mount.name, segmenter.listed[-1].period.track.codec.upper()
+            raise ClientError(
+                404,
+                f"DASH players do not play {codec}; there are {name}/hls/index.m3u8 and {name} itself",
+                (ANY_ORIGIN,),
+            )
+        cache = max_age(segmenter.segment_seconds / 2)
+        if request.method == "HEAD":
+            return shared(request, self._text(segmenter), mpd.CONTENT_TYPE, cache)
+        # some players, as ffmpeg, do not care for Location
+        if TOKEN in request.query or self._sessions.returns(request, mount):
+            text = self._text(segmenter)
+            response = shared(request, text, mpd.CONTENT_TYPE, cache)
+            session = self._sessions.attend(request, mount, call.grant, PROTOCOL)
+            session.position = segmenter.listed[-1].position
+            session.bytes_sent += len(response.body)
+            return response
+        welcomed = self._sessions.welcome(request, mount, call.grant, PROTOCOL)
+        if isinstance(welcomed, Response):
+            return welcomed
+        folder = f"{quote_mount(welcomed.mount.name)}/dash"
+        if welcomed.mount is not mount:
+            return redirect(f"{request.prefix}{folder}/{MANIFEST}")
+        base = public_url(self._current.config, request)
+        text = playlists.text_of(manifest(segmenter, f"{base}{folder}/{MANIFEST}?{TOKEN}={welcomed.token}"))
+        return shared(request, text, mpd.CONTENT_TYPE, NOT_KEPT)
+
+    def _text(self, segmenter: Segmenter) -> playlists.Text:
+        return self._outputs.kept.get(segmenter, MANIFEST, lambda: manifest(segmenter, ""))
+
+    async def file(self, exchange: Exchange, call: Call) -> Response:
+        """GET and HEAD of the time, or of a file."""
+        if call.parameters["file"] != TIME:
+            return await self._outputs.file(exchange, call)
+        now = mpd.date_time(self._clock.wall()).encode()
+        return Response(200, now, headers=(NOT_KEPT, ANY_ORIGIN))
+
+
+def manifest(segmenter: Segmenter, location: str) -> bytes:
+    """The manifest; there must be a segment.
+
+    Args:
+        location: URL to ask for the next one; "" for the same.
+    """
+    listed = segmenter.listed
+    periods = {each.period: [other for other in listed if other.period is each.period] for each in listed}
+    return mpd.write_mpd(
+        mpd.Manifest(
+            availability_start=segmenter.epoch,
+            publish_time=listed[-1].wall + listed[-1].seconds,
+            minimum_update_period=segmenter.segment_seconds / 2,
+            min_buffer_time=segmenter.segment_seconds,
+            time_shift_buffer_depth=sum(each.seconds for each in listed),
+            suggested_presentation_delay=DELAY_SEGMENTS * segmenter.segment_seconds,
+            max_segment_duration=max(each.seconds for each in listed),
+            location=location,
+            utc_timing=TIME,
+            event_scheme=ID3_SCHEME,
+            periods=[_period(segmenter, period, segments) for period, segments in periods.items()],
+        )
+    )
+
+
+def _period(segmenter: Segmenter, period: Period, segments: list[Segment]) -> mpd.Period:
+    track, session = period.track, segmenter.session
+    end = segments[-1].wall + segments[-1].seconds
+    heard = [mark for mark in segmenter.titles.since(segments[0].wall) if mark.date < end]
+    return mpd.Period(
+        id=f"{session}-{period.number}",
+        start=period.wall(period.start) - segmenter.epoch,
+        timescale=track.sample_rate,
+        offset=period.start,
+        initialization=init_name(session, period.number),
+        media=segment_name(session, "$Number$", "m4s"),
+        start_number=segments[0].number,
+        segments=[(each.start, each.samples) for each in segments],
+        codecs=track.codecs,
+        bandwidth=playlists.bandwidths(segments)[0],
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+        events=[
+            mpd.Event(mark.id, max(period.start, round(mark.time * track.sample_rate)), b64encode(mark.tag).decode())
+            for mark in heard
+        ],
+    )

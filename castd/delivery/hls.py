@@ -1,0 +1,122 @@
+"""HLS: the playlists, and low latency where it makes sense (draft-pantos-hls-rfc8216bis, "bis").
+
+/live/hls/index.m3u8                        the multivariant playlist: sends a player on with a token of its own
+/live/hls/audio.m3u8?session=TOKEN          the media playlist; who asks for it listens
+/live/hls/SESSION-NUMBER.m4s                a segment, .ts for MPEG-TS; castd.delivery.outputs answers with files
+/live/hls/SESSION-NUMBER.PART.m4s           a part of one
+/live/hls/SESSION-PERIOD.mp4                an initialisation segment
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.delivery import playlists
+from castd.delivery.outputs import NOT_KEPT, Outputs, max_age, shared
+from castd.delivery.sessions import TOKEN
+from castd.errors import ClientError
+from castd.http.messages import ANY_ORIGIN, Response, quote_mount
+from castd.wire import m3u8
+
+if TYPE_CHECKING:
+    from castd.delivery.segmenter import Segmenter
+    from castd.delivery.sessions import Sessions
+    from castd.http.connection import Exchange
+    from castd.http.messages import Request
+    from castd.http.routes import Call
+
+PROTOCOL = "hls"
+
+FIRST = "index.m3u8"
+
+
+class Hls:
+    """The handlers of playlists."""
+
+    def __init__(self, outputs: Outputs, sessions: Sessions) -> None:
+        self._outputs = outputs
+        self._sessions = sessions
+
+    async def multivariant(self, exchange: Exchange, call: Call) -> Response:
+        """GET and HEAD of the first playlist.
+
+        Raises:
+            ClientError: see castd.delivery.outputs; 503: there is no room.
+        """
+        request = exchange.request
+        mount = await self._outputs.find(exchange, call)
+        segmenter = await self._outputs.segmenter(mount)
+        if request.method == "HEAD":
+            return shared(request, self._multivariant(segmenter, ""), m3u8.CONTENT_TYPE, NOT_KEPT)
+        session = self._sessions.welcome(request, mount, call.grant, PROTOCOL)
+        if isinstance(session, Response):
+            return session
+        if session.mount is not mount:
+            return redirect(f"{request.prefix}{quote_mount(session.mount.name)}/hls/{FIRST}")
+        text = self._multivariant(segmenter, f"?{TOKEN}={session.token}")
+        return shared(request, text, m3u8.CONTENT_TYPE, NOT_KEPT)
+
+    def _multivariant(self, segmenter: Segmenter, query: str) -> playlists.Text:
+        return playlists.text_of(playlists.multivariant(segmenter, query))
+
+    async def media(self, exchange: Exchange, call: Call) -> Response:
+        """GET and HEAD of the media playlist, which a player may have wait for a segment or part.
+
+        Raises:
+            ClientError: see castd.delivery.outputs; 400: what it waits for does not come soon, or makes no sense; 503:
+                it did not come, or there is no room.
+        """
+        request = exchange.request
+        mount = await self._outputs.find(exchange, call)
+        if TOKEN not in request.query and self._sessions.guarded(mount):
+            query = f"?{request.raw_query}" if request.raw_query else ""
+            return redirect(f"{request.prefix}{quote_mount(mount.name)}/hls/{FIRST}{query}")
+        number, part = _directives(request)
+        segmenter = await self._outputs.segmenter(mount)
+        session = None
+        if request.method == "GET":
+            session = self._sessions.attend(request, mount, call.grant, PROTOCOL)
+        if number is not None:
+            playlists.require_near(segmenter, number, part)
+            with trio.move_on_after(playlists.BLOCK_TARGETS * segmenter.target) as patience:
+                while not playlists.has(segmenter, number, part) and not segmenter.closed:
+                    await segmenter.changed.wait()
+            if patience.cancelled_caught or not segmenter.ready:
+                raise ClientError(503, "what is waited for did not come", (("Retry-After", "1"), ANY_ORIGIN))
+        skip = request.argument("_HLS_skip") in ("YES", "v2")
+        text = self._outputs.kept.get(segmenter, skip, lambda: playlists.media(segmenter, skip=skip))
+        response = shared(
+            request, text, m3u8.CONTENT_TYPE, max_age(1 if segmenter.low_latency else segmenter.target / 2)
+        )
+        if session is not None:
+            session.position = segmenter.listed[-1].position
+            session.bytes_sent += len(response.body)
+        return response
+
+
+def redirect(location: str) -> Response:
+    """Another place to go to."""
+    return Response(302, f"see {location}\n".encode(), headers=(("Location", location), NOT_KEPT, ANY_ORIGIN))
+
+
+def _directives(request: Request) -> tuple[int | None, int | None]:
+    """What the playlist must have reached: a segment, or a part of one (bis §6.2.5.2).
+
+    Raises:
+        ClientError: 400.
+    """
+    number, part = _number(request, "_HLS_msn"), _number(request, "_HLS_part")
+    if part is not None and number is None:
+        raise ClientError(400, "_HLS_part without _HLS_msn", (ANY_ORIGIN,))
+    return number, part
+
+
+def _number(request: Request, name: str) -> int | None:
+    text = request.argument(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ClientError(400, f"{name} must be a number", (ANY_ORIGIN,))
+    return int(text)

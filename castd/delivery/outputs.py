@@ -1,0 +1,182 @@
+"""What HLS and DASH have in common: which mount a request is about, and the replies that many clients share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.access.bans import refuse_unlisted
+from castd.delivery.playlists import BLOCK_TARGETS, Kept, next_part
+from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
+from castd.errors import ClientError
+from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
+from castd.http.messages import ANY_ORIGIN, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from castd.config import Current
+    from castd.delivery.playlists import Text
+    from castd.delivery.segmenter import Segmenter
+    from castd.delivery.segmenters import Segmenters
+    from castd.delivery.sessions import Sessions
+    from castd.http.connection import Exchange
+    from castd.http.messages import Request
+    from castd.http.routes import Call
+    from castd.mount.aliases import Aliases
+    from castd.mount.mount import Mount
+
+FOR_EVER = ("Cache-Control", "public, max-age=31536000, immutable")
+"""A name stands for the same bytes for ever."""
+
+NOT_KEPT = ("Cache-Control", "no-store")
+"""Of what is for one client."""
+
+START_TARGETS = 2
+"""Target durations for which a request waits for the first segment."""
+
+EXPOSED = ("Access-Control-Expose-Headers", "Date, Age, ETag")
+
+
+class Outputs:
+    """The handlers of files, and what the others need.
+
+    Args:
+        aliases: finds mounts by other paths.
+        summon: has a mount that is pulled on demand pulled, and says whether it is there.
+    """
+
+    def __init__(
+        self,
+        current: Current,
+        aliases: Aliases,
+        segmenters: Segmenters,
+        sessions: Sessions,
+        summon: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self.kept = Kept()
+        self._current = current
+        self._aliases = aliases
+        self._segmenters = segmenters
+        self._sessions = sessions
+        self._summon = summon
+
+    def mount(self, request: Request) -> str:
+        """The name of the mount that a request for something beside it is about: of one that is here, or that is
+        configured."""
+        path = request.decoded_path.rpartition("/")[0].rpartition("/")[0]
+        mount = self._aliases.find(path)
+        if mount is not None:
+            return mount.name
+        return path if path in self._current.config.mounts else ""
+
+    async def find(self, exchange: Exchange, call: Call) -> Mount:
+        """The mount whose playlist is asked for.
+
+        Raises:
+            ClientError: 404: there is none, or not this way; 403: it is not for listeners, or not for this one.
+        """
+        request = exchange.request
+        mount = self._aliases.find(call.mount)
+        if mount is None and request.method == "GET" and await self._summon(call.mount):
+            mount = self._aliases.find(call.mount)
+        if mount is None:
+            raise ClientError(404, f"there is no source on {call.mount}", (ANY_ORIGIN,))
+        if mount.settings.no_mount:
+            raise ClientError(403, "this mount is not for listeners", (ANY_ORIGIN,))
+        if not mount.settings.hls:
+            raise ClientError(404, f"HLS and DASH are switched off here; listen to {mount.name}", (ANY_ORIGIN,))
+        refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
+        return mount
+
+    async def segmenter(self, mount: Mount) -> Segmenter:
+        """The segmenter of a mount, once it has a segment.
+
+        Raises:
+            ClientError: 404: what is sent there cannot be put into segments; 503: there is none yet.
+        """
+        segmenter = self._segmenters.of(mount)
+        with trio.move_on_after(START_TARGETS * segmenter.target):
+            while not (segmenter.ready or segmenter.refused or segmenter.closed):
+                await segmenter.changed.wait()
+        if segmenter.refused:
+            raise ClientError(404, f"{segmenter.refused}; listen to {mount.name} itself", (ANY_ORIGIN,))
+        if not segmenter.ready:
+            raise ClientError(503, "there is no segment yet", (("Retry-After", str(segmenter.target)), ANY_ORIGIN))
+        return segmenter
+
+    async def file(self, exchange: Exchange, call: Call) -> Response:
+        """Answer with a segment, a part or an initialisation segment.
+
+        What is being made is waited for: parts are asked for by those whom a playlist hinted at them (bis §6.2.6),
+        segments by players of DASH that stand at the live end, as ffmpeg does, and would ask again and again.
+
+        Raises:
+            ClientError: 404; 503: try again.
+        """
+        mount, name = self._aliases.find(call.mount), FILE.fullmatch(call.parameters["file"])
+        segmenter = self._segmenters.find(mount) if mount is not None else None
+        if mount is None or segmenter is None or name is None or name["session"] != segmenter.session:
+            raise _no_such_file()
+        number, part = int(name["number"]), name["part"]
+        if name["kind"] == "mp4" and part is None:
+            data = _init(segmenter, number)
+        elif segmenter.muxer is None or name["kind"] != segmenter.muxer.kind:
+            data = None
+        elif part is None:
+            await _wait_while(segmenter, lambda: number == segmenter.next_number)
+            segment = segmenter.find(number)
+            data = segment.data if segment is not None and segment.complete else None
+        else:
+            index = int(part)
+            await _wait_while(segmenter, lambda: (number, index) == next_part(segmenter))
+            segment = segmenter.find(number)
+            data = segment.parts[index].data if segment is not None and index < len(segment.parts) else None
+        if data is None:
+            raise _no_such_file()
+        if exchange.request.method == "GET":
+            self._sessions.credit(exchange.request, mount, len(data))
+        validators = Validators(f'"{call.parameters["file"]}"', int(segmenter.mount.started))
+        headers = (FOR_EVER, ANY_ORIGIN, *validators.fields)
+        if outcome(exchange.request, validators) == NOT_MODIFIED:
+            return Response(304, headers=headers)
+        return Response(200, data, TS_TYPE if name["kind"] == "ts" else MP4_TYPE, headers)
+
+
+def shared(request: Request, text: Text, content_type: str, cache: tuple[str, str]) -> Response:
+    """A text that many get: by gzip for those who take it, and not at all for those who have it."""
+    zipped = takes_gzip(request)
+    validators = Validators(f'"{text.etag}{"-gz" if zipped else ""}"', 0)
+    headers = (cache, ANY_ORIGIN, EXPOSED, ("Vary", "Accept-Encoding"), ("ETag", validators.etag))
+    if request.header("if-none-match") and outcome(request, validators) != OK:
+        return Response(304, headers=headers)
+    if zipped:
+        return Response(200, text.compressed, content_type, (*headers, ("Content-Encoding", "gzip")))
+    return Response(200, text.data, content_type, headers)
+
+
+def max_age(seconds: float) -> tuple[str, str]:
+    """For caches: how long an answer is good, in whole seconds, one at least."""
+    return ("Cache-Control", f"max-age={max(1, int(seconds))}")
+
+
+def _init(segmenter: Segmenter, period: int) -> bytes | None:
+    return next((each.period.init for each in segmenter.held if each.period.number == period), None)
+
+
+async def _wait_while(segmenter: Segmenter, being_made: Callable[[], bool]) -> None:
+    """Wait until something is there; no byte of an answer goes out before all of it is.
+
+    Raises:
+        ClientError: 503: another process may have it in a moment.
+    """
+    with trio.move_on_after(BLOCK_TARGETS * segmenter.target):
+        while being_made() and not segmenter.closed:
+            await segmenter.changed.wait()
+    if segmenter.closed and being_made():
+        raise ClientError(503, "try again", (("Retry-After", "1"), ANY_ORIGIN))
+
+
+def _no_such_file() -> ClientError:
+    return ClientError(404, "no such segment, or no more", (ANY_ORIGIN,))

@@ -1,0 +1,483 @@
+"""Cuts one mount's audio into segments, once, for everybody who asks for them.
+
+A segmenter reads the ring as any reader does, by position. It cuts at packets, whatever the encoder's pages or bursts
+are, where the wall time of the audio passes a multiple of the segment length, so that mounts with one programme are cut
+alike. That wall time is media time and an origin that stays the same until the stream breaks off: its origin is where
+audio that came without delay would have it.
+
+A **period** ends where a decoder, or the clock, cannot go on: another source, another track, bytes that the ring lost
+before they were read, media time that has drifted from packets or from the wall. In HLS it ends with a discontinuity.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import replace
+from itertools import pairwise
+from math import ceil, floor
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.delivery.muxers import Muxer, kind_for, muxer_of
+from castd.delivery.segmenter_state import SegmenterState, SegmentState
+from castd.delivery.segments import Part, Period, Segment
+from castd.delivery.title_marks import TitleMarks
+from castd.errors import FramingError
+from castd.wire.packets import Packet, Unsupported, depacketizer
+from castd.wire.timed_id3 import Event
+
+if TYPE_CHECKING:
+    from castd.mount.mount import Mount
+    from castd.mount.timeline import EntryMark
+    from castd.wire.packets import Depacketizer, Track
+
+log = logging.getLogger(__name__)
+
+STEP_BYTES = 256 * 1024
+"""Read at one go, about: some 2 ms of work."""
+
+FEWEST_LISTED = 4
+"""Segments in a playlist, however short its window: players begin three from the end."""
+
+SHORTEST_TARGETS = 3
+"""Target durations that must be left when a segment is removed (rfc8216bis §6.2.2)."""
+
+LONGEST_PACKET = 0.125
+"""Seconds by which a segment may be longer than asked for; an Opus packet has 0.12."""
+
+ASTRAY_SECONDS = 0.5
+"""Packets and the timeline may differ by so much: lost pages are time there, and the first samples of Opus are not."""
+
+DRIFT_SEGMENTS = 2
+"""Segments by which the live end may be later than its wall time, before the clock is set anew."""
+
+ARRIVALS_SECONDS = 10.0
+"""Looked back to see how finely audio comes."""
+
+STEADY = 0.8
+"""The share of arrivals that must be as fine as a part, for parts to be offered."""
+
+
+_TOLD = (
+    "session", "segment_seconds", "part_seconds", "window_seconds", "part_target", "epoch", "low_latency", "position",
+)  # fmt: skip
+_TOLD_PRIVATELY = ("splices_from", "listed", "time", "pending", "pending_start")
+"""Fields of castd.delivery.segmenter_state.SegmenterState that a segmenter has as they are."""
+
+GOES_ON_SECONDS = 2.0
+"""Before the place where a new depacketizer goes on, it reads so much again: no packet lies on more pages."""
+
+
+class Segmenter:
+    """See the module. Everything but `changed` is synchronous.
+
+    Attributes:
+        mount: whose ring it reads.
+        session: in all names; another one when the container changes.
+        muxer: of the files; None before the first track is known.
+        target: EXT-X-TARGETDURATION, seconds.
+        epoch: wall time, whole seconds, before which there is nothing; 0 before the first segment.
+        part_target: seconds, of the longest part; 0 before the first packet.
+        held: all segments that may be asked for, oldest first; the last may be incomplete.
+        titles: those told.
+        refused: why there can be no segments, a sentence for listeners; "" while there can.
+        low_latency: audio comes finely enough for parts to be worth asking for.
+        version: counts what changed, so that answers can be kept until it does.
+        changed: set and replaced whenever that rises.
+        position: in the ring, up to which it has read; None before it began.
+        caught_up: it has read all there was when it began.
+        closed: it makes no more.
+    """
+
+    def __init__(self, mount: Mount) -> None:
+        settings = mount.settings
+        self.mount = mount
+        self.session = token_hex(8)
+        self.muxer: Muxer | None = None
+        self.segment_seconds = settings.hls_segment_seconds
+        self.part_seconds = settings.hls_part_seconds
+        self.window_seconds = settings.hls_window_seconds
+        self.target = round(self.segment_seconds + LONGEST_PACKET)
+        self.part_target = 0.0
+        self.epoch = 0.0
+        self.held: deque[Segment] = deque()
+        self.titles = TitleMarks()
+        self.refused = ""
+        self.low_latency = False
+        self.version = 0
+        self.changed = trio.Event()
+        self.position: int | None = None
+        self.caught_up = self.closed = False
+        self._listed = 0  # number of the first segment listed
+        self._depacketizer: Depacketizer | None = None
+        self._splices_from = 0  # position of the first splice not dealt with
+        self._began = 0.0  # media time at which the packets of this depacketizer begin
+        self._origin = 0.0
+        self._period: Period | None = None
+        self._time = 0  # media time of the next packet, in samples
+        self._passing: int | None = None  # cell of packets that belong to a segment begun before
+        self._skips = False
+        self._goes_on = False  # where another process had read to
+        self._pending: list[Packet] = []  # of the part that is being made
+        self._pending_start = 0
+        self._lags: deque[float] = deque(maxlen=3)  # seconds that the live end was late, at each segment's end
+
+    @classmethod
+    def of(cls, state: SegmenterState, mount: Mount) -> Segmenter:
+        """A segmenter as it was in another process."""
+        segmenter = cls(mount)
+        for name in _TOLD:
+            setattr(segmenter, name, getattr(state, name))
+        for name in _TOLD_PRIVATELY:
+            setattr(segmenter, f"_{name}", getattr(state, name))
+        segmenter.target = round(state.segment_seconds + LONGEST_PACKET)
+        segmenter.muxer = muxer_of(state.kind, state.muxer)
+        segmenter.titles = TitleMarks(state.titles)
+        for each in state.segments:
+            period = state.periods[each.period]
+            segmenter.held.append(
+                Segment(each.number, period, each.start, each.parts, each.complete, each.position, each.kept_until)
+            )
+        if state.period is not None:
+            segmenter._period = state.periods[state.period]
+            segmenter._goes_on = True
+        return segmenter
+
+    def state(self) -> SegmenterState | None:
+        """All of it, for another process; None if there is nothing yet."""
+        if self.muxer is None or self.position is None or not self.held:
+            return None
+        periods = list(dict.fromkeys(each.period for each in self.held))
+        return SegmenterState(
+            **{name: getattr(self, name) for name in _TOLD},
+            **{name: getattr(self, f"_{name}") for name in _TOLD_PRIVATELY},
+            kind=self.muxer.kind,
+            muxer=tuple(self.muxer.state),
+            periods=periods,
+            segments=[
+                SegmentState(
+                    each.number, periods.index(each.period), each.start, each.parts, each.complete, each.position,
+                    each.kept_until,
+                )
+                for each in self.held
+            ],
+            titles=self.titles.told,
+            period=periods.index(self._period) if self._period in periods else None,
+        )  # fmt: skip
+
+    @property
+    def open(self) -> Segment | None:
+        """The segment that is being made."""
+        return self.held[-1] if self.held and not self.held[-1].complete else None
+
+    @property
+    def ready(self) -> bool:
+        """There is a playlist, as long as the ring allows."""
+        return self.caught_up and self.held[0].complete if self.held else False
+
+    @property
+    def next_number(self) -> int:
+        """Of the segment that is being made, or comes next."""
+        return self.held[-1].number + self.held[-1].complete if self.held else 0
+
+    @property
+    def listed(self) -> list[Segment]:
+        """The complete segments of the playlist."""
+        return [each for each in self.held if each.complete and each.number >= self._listed]
+
+    def find(self, number: int) -> Segment | None:
+        """A segment that may be asked for, complete or not."""
+        at = number - self.held[0].number if self.held else -1
+        return self.held[at] if 0 <= at < len(self.held) else None
+
+    def advance(self) -> bool:
+        """Read what there is, up to about STEP_BYTES.
+
+        Returns:
+            Whether there may be more at once.
+        """
+        version = self.version
+        more = self._advance()
+        if not more and not self.caught_up:
+            self.caught_up = True
+            self.version += 1
+        if self.version != version:
+            self.changed.set()
+            self.changed = trio.Event()
+        return more
+
+    def close(self) -> None:
+        """Make no more; whoever waits waits no longer."""
+        self.closed = True
+        self.version += 1
+        self.changed.set()
+
+    def _advance(self) -> bool:
+        timeline, ring = self.mount.timeline, self.mount.ring
+        if self.position is None:
+            return self._start()
+        if self.position < ring.tail:
+            self._break_off()
+            entry = timeline.next_entry(ring.tail)
+            self.position = self._splices_from = entry.position if entry else ring.head
+        position = self.position
+        splice = timeline.next_splice(self._splices_from)
+        if splice is not None and splice.position <= position:
+            self._break_off()
+            self._splices_from = splice.position + 1
+            return True
+        if position == ring.head or not self._ready(position):
+            return False
+        stop = self._stop(position, splice.position if splice else ring.head)
+        assert self._depacketizer is not None
+        try:
+            for each in self._depacketizer.feed(ring.read(position, stop)):
+                if isinstance(each, Packet):
+                    self._take(each)
+                else:
+                    self._set_track(each)
+        except (Unsupported, FramingError) as error:
+            self._refuse(str(error))
+        self.position = stop
+        return stop < ring.head
+
+    def _start(self) -> bool:
+        """Begin far enough back for a whole playlist, if the ring reaches so far."""
+        timeline = self.mount.timeline
+        entry = timeline.join(self.window_seconds + self.segment_seconds)
+        if entry is None:
+            return False
+        self.position = entry.position
+        self._splices_from = entry.position + 1
+        self._skips = not timeline.begins_at(entry.position) and timeline.end - entry.time > 2 * self.segment_seconds
+        return True
+
+    def _ready(self, position: int) -> bool:
+        """Have a depacketizer for the bytes at a position; False if nobody knows yet what they are."""
+        timeline, here = self.mount.timeline, self.mount.timeline.next_entry(position)
+        at_entry = here is not None and here.position == position
+        if self._depacketizer is not None:
+            if self._period is None or not at_entry or here is None:
+                return True
+            if abs(here.time - self._period.seconds(self._time)) < ASTRAY_SECONDS:
+                return True
+            log.info("%s: packets and media time differ by more than %g s", self.mount.name, ASTRAY_SECONDS)
+            self._break_off()
+        if not self.mount.format:
+            return False
+        first = self._read_again_from(position) if self._goes_on else position
+        try:
+            self._depacketizer = depacketizer(self.mount.format)
+            head = timeline.head_at(first)
+            if head is not None:
+                self._depacketizer.feed(head.data)
+            self._depacketizer.feed(self.mount.ring.read(first, position))
+        except (Unsupported, FramingError) as error:
+            self._refuse(str(error))
+            return False
+        if self._goes_on and self._period is not None and self._depacketizer.track == self._period.track:
+            self._goes_on = False
+            return True
+        self._end_period()
+        self._began = here.time if here is not None and at_entry else timeline.time_at(position)
+        self._origin = self._origin_at(position)
+        if self._depacketizer.track is not None:
+            self._set_track(self._depacketizer.track)
+        return True
+
+    def _read_again_from(self, position: int) -> int:
+        """An entry before a position, behind which everything was read before."""
+        timeline = self.mount.timeline
+        entry = timeline.position_at(timeline.time_at(position) - GOES_ON_SECONDS)
+        begun = timeline.last_splice(position)
+        return min(position, max(entry, begun.position if begun else 0, self.mount.ring.tail))
+
+    def _stop(self, position: int, end: int) -> int:
+        """Up to where to read: whole frames or pages."""
+        if end - position <= STEP_BYTES:
+            return end
+        entry = self.mount.timeline.next_entry(position + STEP_BYTES)
+        return min(entry.position, end) if entry is not None else end
+
+    def _origin_at(self, position: int) -> float:
+        """The wall time that media time 0 would have, to the millisecond. What came fastest was delayed least; before
+        what was is over nothing begins."""
+        timeline, clock = self.mount.timeline, self.mount.clock
+        arrived = [entry for entry in timeline.entries_from(position) if not self._is_splice(entry)]
+        origin = min((each.wall - each.time for each in arrived), default=clock.wall() - timeline.end)
+        if self.held:
+            last = self.held[-1]
+            origin = max(origin, last.period.wall(last.start + last.samples) - self._began)
+        return round(origin + 0.0005, 3)
+
+    def _is_splice(self, entry: EntryMark) -> bool:
+        splice = self.mount.timeline.next_splice(entry.position)
+        return splice is not None and splice.position == entry.position
+
+    def _set_track(self, track: Track) -> None:
+        """What comes is of this track."""
+        if self._period is not None and track != self._period.track:
+            self._began = self._period.seconds(self._time)
+            self._end_period()
+        if track.refused:
+            self._refuse(track.refused)
+            return
+        kind = kind_for(track)
+        if self.muxer is None or self.muxer.kind != kind:
+            if self.muxer is not None:
+                self._begin_session()
+            self.muxer = muxer_of(kind)
+        if self._period is not None:
+            return
+        try:
+            init = self.muxer.init(track)
+        except Unsupported as error:
+            self._refuse(str(error))
+            return
+        self.refused = ""
+        self._time = round(self._began * track.sample_rate)
+        number = self.held[-1].period.number + 1 if self.held else 0
+        self._period = Period(number, track, init, self._time, self._origin)
+
+    def _begin_session(self) -> None:
+        """No player can go on from one container to the other within a playlist."""
+        self.session = token_hex(8)
+        self.held.clear()
+        self.epoch = self.part_target = 0.0
+        self.titles = TitleMarks()
+        self._listed = 0
+        self.version += 1
+
+    def _refuse(self, why: str) -> None:
+        self._end_period()
+        if why != self.refused:
+            log.info("%s: no segments: %s", self.mount.name, why)
+            self.refused = why
+            self.version += 1
+
+    def _take(self, packet: Packet) -> None:
+        period = self._period
+        if period is not None and self._skips:
+            period = self._period = self._past_begun_segment(period)
+        if period is None or self._skips:
+            self._time += packet.samples
+            return
+        if self.open is None:
+            self._open_segment(period)
+        self.part_target = self.part_target or ceil((self.part_seconds + period.seconds(packet.samples)) * 1000) / 1000
+        if period.seconds(self._time + packet.samples - self._pending_start) > self.part_target and self._has_parts:
+            self._close_part()  # packets became longer
+        if not self._pending:
+            self._pending_start = self._time
+        self._pending.append(packet)
+        cells = self._cells(period, self._pending_start)
+        self._time += packet.samples
+        after = self._cells(period, self._time)
+        if after[0] != cells[0]:
+            self._close_segment()
+        elif after != cells and self._has_parts:
+            self._close_part()
+
+    @property
+    def _has_parts(self) -> bool:
+        return self.muxer is not None and self.muxer.parts
+
+    def _past_begun_segment(self, period: Period) -> Period:
+        """Skip what belongs to a segment whose beginning was not read; the period begins behind it."""
+        cell, _ = self._cells(period, self._time)
+        self._passing = cell if self._passing is None else self._passing
+        self._skips = cell == self._passing
+        return period if self._skips else replace(period, start=self._time)
+
+    def _cells(self, period: Period, time: int) -> tuple[int, int]:
+        """Which segment of all time, and which part of it, a media time in samples belongs to."""
+        wall = period.wall(time)
+        segment = int(wall // self.segment_seconds)
+        return segment, int((wall - segment * self.segment_seconds) // self.part_seconds)
+
+    def _open_segment(self, period: Period) -> None:
+        number = self.held[-1].number + 1 if self.held else self._cells(period, self._time)[0]
+        self.epoch = self.epoch or floor(period.origin + period.seconds(self._time))
+        self.held.append(Segment(number, period, self._time))
+
+    def _close_part(self) -> None:
+        segment = self.open
+        if segment is None or not self._pending or self.muxer is None:
+            return
+        period = segment.period
+        start, end = period.seconds(self._pending_start), period.seconds(self._time)
+        new = self.titles.gather(self.mount.timeline, start, end, period.origin)
+        if not segment.parts and (before := self.titles.at(start)) is not None and before not in new:
+            new.insert(0, before)  # for those who begin here
+        rate = period.track.sample_rate
+        events = [Event(max(period.start, round(mark.time * rate)), mark.id, mark.tag) for mark in new]
+        data = self.muxer.make(period.track, self._pending_start, self._pending, events)
+        segment.parts.append(Part(self._pending_start, self._time - self._pending_start, data))
+        self._pending = []
+        self.version += 1
+
+    def _close_segment(self) -> None:
+        self._close_part()
+        segment = self.open
+        if segment is None:
+            return
+        segment.complete = True
+        segment.position = self.mount.ring.head
+        self._forget()
+        self.low_latency = self._has_parts and self._comes_finely()
+        self._watch_wall(segment.period)
+
+    def _end_period(self) -> None:
+        self._close_segment()
+        self._period, self._pending = None, []
+        self._lags.clear()
+
+    def _break_off(self) -> None:
+        """What comes is no continuation of what was."""
+        self._end_period()
+        self._depacketizer = None
+        self._skips = self._goes_on = False
+
+    def _forget(self) -> None:
+        """List no more than the window, and keep what was listed for as long as rfc8216bis §6.2.2 wants it."""
+        complete = [each for each in self.held if each.complete]
+        seconds, first = 0.0, len(complete)
+        enough = max(self.window_seconds - self.segment_seconds / 2, SHORTEST_TARGETS * self.target)
+        while first and (seconds < enough or len(complete) - first < FEWEST_LISTED):
+            first -= 1
+            seconds += complete[first].seconds
+        now = self.mount.clock.monotonic()
+        for each in complete[:first]:
+            if each.kept_until is None:
+                each.kept_until = now + seconds + 2 * self.target
+        self._listed = complete[first].number
+        while self.held[0].kept_until is not None and self.held[0].kept_until <= now:
+            self.held.popleft()
+        self.titles.forget(complete[first].wall)
+
+    def _comes_finely(self) -> bool:
+        """Whether audio arrives at least as often as parts are made."""
+        timeline = self.mount.timeline
+        entries = timeline.entries_from(timeline.position_at(timeline.end - ARRIVALS_SECONDS))
+        walls = sorted({entry.wall for entry in entries})
+        gaps = sorted(later - earlier for earlier, later in pairwise(walls))
+        if not gaps:
+            return False
+        most = self.part_seconds * (1.5 if self.low_latency else 1.0)  # so that it does not come and go
+        return gaps[int(len(gaps) * STEADY)] <= most
+
+    def _watch_wall(self, period: Period) -> None:
+        """Set the clock anew where the source's is slower than ours, or it lost time on the way. One that is faster
+        stays ahead until it has a gap: nothing can begin before what was is over."""
+        clock, timeline = self.mount.clock, self.mount.timeline
+        self._lags.append(clock.wall() - (period.origin + timeline.end))
+        late = len(self._lags) == self._lags.maxlen and min(self._lags) > DRIFT_SEGMENTS * self.segment_seconds
+        if late and self._period is period:
+            log.info("%s: the source is late by %.1f s", self.mount.name, self._lags[-1])
+            self._began = period.seconds(self._time)
+            self._period, self._lags = None, deque(maxlen=3)
+            self._origin = round(clock.wall() - timeline.end, 3)
+            self._set_track(period.track)

@@ -1,0 +1,130 @@
+"""The segmenters of all mounts: made when somebody asks, kept while anybody does, driven by one task.
+
+Nothing here is on the way of the audio: the source's append wakes this task, which reads the ring when it comes to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.delivery.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from castd.delivery.segmenter_state import SegmenterState
+    from castd.mount.mount import Mount
+    from castd.mount.timeline import Title
+    from castd.wire.framer import Run
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 90.0
+"""A segmenter nobody asked anything of for so long ends; the next request makes another, from what the ring holds. A
+player that reads one playlist is there again within a few seconds."""
+
+PACE_SECONDS = 0.02
+"""Between two rounds: encoders write in small pieces."""
+
+
+class _Ear:
+    """Wakes the task when a mount has news; see castd.mount.mount.Tap."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def hear(self, run: Run) -> None:
+        self._wake()
+
+    def hear_title(self, title: Title) -> None:
+        pass
+
+
+class Segmenters:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._by_mount: dict[Mount, tuple[Segmenter, _Ear]] = {}
+        self._asked: dict[Mount, float] = {}
+        self._news: dict[Segmenter, None] = {}
+        self._woken = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._by_mount)
+
+    def of(self, mount: Mount) -> Segmenter:
+        """The segmenter of a mount, which somebody asks something of."""
+        self._asked[mount] = mount.clock.monotonic()
+        found = self._by_mount.get(mount)
+        if found is None:
+            log.info("%s: segments are made", mount.name)
+            return self._take_on(Segmenter(mount))
+        return found[0]
+
+    def find(self, mount: Mount) -> Segmenter | None:
+        """The segmenter of a mount, if it has one, of which somebody asks something."""
+        return self.of(mount) if mount in self._by_mount else None
+
+    def go_on_with(self, state: SegmenterState, mount: Mount) -> None:
+        """Have segments made on that another process made."""
+        self._asked[mount] = mount.clock.monotonic()
+        self._take_on(Segmenter.of(state, mount))
+
+    def state(self, mount: Mount) -> SegmenterState | None:
+        """The segments of a mount, for another process; None if there are none."""
+        found = self._by_mount.get(mount)
+        return found[0].state() if found is not None else None
+
+    def _take_on(self, segmenter: Segmenter) -> Segmenter:
+        ear = _Ear(lambda: self._wake(segmenter))
+        self._by_mount[segmenter.mount] = segmenter, ear
+        segmenter.mount.taps += (ear,)
+        self._wake(segmenter)
+        return segmenter
+
+    def _wake(self, segmenter: Segmenter) -> None:
+        self._news[segmenter] = None
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Read what there is, until cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken = trio.Event()
+            for segmenter in list(self._news):
+                del self._news[segmenter]
+                await self._catch_up(segmenter)
+            await trio.sleep(PACE_SECONDS)
+
+    async def _catch_up(self, segmenter: Segmenter) -> None:
+        more = True
+        while more and not segmenter.closed and not segmenter.mount.closed:
+            try:
+                more = segmenter.advance()
+            except Exception:  # a bug; it may cost this mount's segments, and nobody else's
+                log.exception("%s: no more segments", segmenter.mount.name)
+                self._drop(segmenter.mount)
+                return
+            await trio.lowlevel.checkpoint()
+
+    def tidy(self) -> None:
+        """End those nobody asks for any more."""
+        for mount in list(self._by_mount):
+            if mount.closed or mount.clock.monotonic() - self._asked[mount] > IDLE_SECONDS:
+                log.info("%s: no more segments are made", mount.name)
+                self._drop(mount)
+
+    def close(self) -> None:
+        """End all."""
+        for mount in list(self._by_mount):
+            self._drop(mount)
+
+    def _drop(self, mount: Mount) -> None:
+        segmenter, ear = self._by_mount.pop(mount)
+        del self._asked[mount]
+        self._news.pop(segmenter, None)
+        mount.taps = tuple(each for each in mount.taps if each is not ear)
+        segmenter.close()

@@ -1,0 +1,126 @@
+"""What a mount's audio is cut into for HLS and DASH: periods, segments, parts; and what their files are called.
+
+Media time is counted in samples of the period's track, from the beginning of the mount on. A name stands for the same
+bytes for ever: it holds the session of the segmenter that made them, and a number within it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from castd.wire.packets import Track  # noqa: TC001 - msgspec reads the annotations of periods
+
+FILE = re.compile(r"(?P<session>[0-9a-f]{16})-(?P<number>[0-9]{1,18})(\.(?P<part>[0-9]{1,6}))?\.(?P<kind>m4s|mp4|ts)")
+"""Names of files: an initialisation segment's number is its period's."""
+
+MP4_TYPE, TS_TYPE = "audio/mp4", "video/mp2t"
+"""RFC 4337; RFC 3555 §4.1.12, the one name there is for MPEG-TS, sound alone or not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Period:
+    """Audio of one decoder set-up, without a gap.
+
+    Attributes:
+        number: discontinuities before it.
+        track: of its packets.
+        init: the initialisation segment; b"" where there is none, in MPEG-TS.
+        start: media time of its first sample, in samples of the track.
+        origin: wall time, seconds since 1970, that media time 0 would have.
+    """
+
+    number: int
+    track: Track
+    init: bytes
+    start: int
+    origin: float
+
+    def seconds(self, samples: int) -> float:
+        """A number of samples as seconds."""
+        return samples / self.track.sample_rate
+
+    def wall(self, time: int) -> float:
+        """The wall time of a media time in samples."""
+        return self.origin + time / self.track.sample_rate
+
+
+class Part(NamedTuple):
+    """A part of a segment, as a file.
+
+    Attributes:
+        start: media time in samples of the track.
+        samples: its duration.
+        data: the bytes.
+    """
+
+    start: int
+    samples: int
+    data: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Segment:
+    """A segment: its parts, one behind the other.
+
+    Attributes:
+        number: its media sequence number.
+        start: media time in samples of the track.
+        parts: those that are complete.
+        complete: there come no more.
+        position: in the ring, up to which its audio reaches.
+        kept_until: monotonic time at which nobody may ask for it any more; None while it is listed.
+    """
+
+    number: int
+    period: Period
+    start: int
+    parts: list[Part] = field(default_factory=list)
+    complete: bool = False
+    position: int = 0
+    kept_until: float | None = None
+
+    @property
+    def samples(self) -> int:
+        """Its duration, as far as it is complete."""
+        return sum(part.samples for part in self.parts)
+
+    @property
+    def seconds(self) -> float:
+        """Its duration, as far as it is complete."""
+        return self.period.seconds(self.samples)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(len(part.data) for part in self.parts)
+
+    @property
+    def data(self) -> bytes:
+        """The whole file."""
+        return b"".join(part.data for part in self.parts)
+
+    @property
+    def wall(self) -> float:
+        """Wall time of its first sample."""
+        return self.period.wall(self.start)
+
+
+def init_name(session: str, period: int) -> str:
+    """Of a period's initialisation segment."""
+    return f"{session}-{period}.mp4"
+
+
+def segment_name(session: str, number: int | str, kind: str) -> str:
+    """Of a segment.
+
+    Args:
+        kind: "m4s" or "ts".
+    """
+    return f"{session}-{number}.{kind}"
+
+
+def part_name(session: str, number: int, part: int) -> str:
+    """Of a part of an MP4 segment."""
+    return f"{session}-{number}.{part}.m4s"

@@ -1,0 +1,187 @@
+"""MPEG-DASH manifests: ISO/IEC 23009-1, the live profile for ISO files (§8.4), written from values.
+
+Elements and attributes have the standard's names; children stand in the order of its schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import quoteattr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONTENT_TYPE = "application/dash+xml"
+
+NAMESPACE = "urn:mpeg:dash:schema:mpd:2011"
+
+PROFILE = "urn:mpeg:dash:profile:isoff-live:2011"
+
+UTC_TIMING = "urn:mpeg:dash:utc:http-iso:2014"
+"""A URL that answers with the time (§5.8.5.7)."""
+
+CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+"""What a number of channels stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happens in a period (§5.10.2).
+
+    Attributes:
+        time: in units of the period's timescale, as segments have it.
+        data: in base64.
+    """
+
+    id: int
+    time: int
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A part of the programme with one decoder set-up and one clock, with one audio representation.
+
+    Attributes:
+        id: that of the period in each manifest it is in.
+        start: seconds since availabilityStartTime.
+        timescale: units of a second.
+        offset: media time that its start stands for, in those units.
+        initialization: URL of the initialisation segment.
+        media: URL of the media segments, $Number$ in it.
+        start_number: of the first segment.
+        segments: media time and duration of each, in those units.
+        codecs: as RFC 6381 names them.
+        bandwidth: in bit/s.
+        sample_rate: in Hz.
+        channels: 0 if unknown.
+        events: their scheme is the manifest's.
+    """
+
+    id: str
+    start: float
+    timescale: int
+    offset: int
+    initialization: str
+    media: str
+    start_number: int
+    segments: Sequence[tuple[int, int]]
+    codecs: str
+    bandwidth: int
+    sample_rate: int
+    channels: int
+    events: Sequence[Event] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A dynamic MPD. Times are wall times in seconds since 1970, durations in seconds.
+
+    Attributes:
+        availability_start: from which periods count; never changes.
+        location: URL to ask for the next one; "" for the same.
+        utc_timing: URL that answers with the time.
+        event_scheme: URI of what events are.
+    """
+
+    availability_start: float
+    publish_time: float
+    minimum_update_period: float
+    min_buffer_time: float
+    time_shift_buffer_depth: float
+    suggested_presentation_delay: float
+    max_segment_duration: float
+    location: str
+    utc_timing: str
+    event_scheme: str
+    periods: Sequence[Period]
+
+
+def write_mpd(manifest: Manifest) -> bytes:
+    """A manifest, as bytes."""
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f'<MPD xmlns="{NAMESPACE}" profiles="{PROFILE}" type="dynamic"'
+        f' availabilityStartTime="{date_time(manifest.availability_start)}"'
+        f' publishTime="{date_time(manifest.publish_time)}"'
+        f' minimumUpdatePeriod="{duration(manifest.minimum_update_period)}"'
+        f' minBufferTime="{duration(manifest.min_buffer_time)}"'
+        f' timeShiftBufferDepth="{duration(manifest.time_shift_buffer_depth)}"'
+        f' suggestedPresentationDelay="{duration(manifest.suggested_presentation_delay)}"'
+        f' maxSegmentDuration="{duration(manifest.max_segment_duration)}">',
+    ]
+    if manifest.location:
+        lines.append(f"<Location>{_text(manifest.location)}</Location>")
+    for each in manifest.periods:
+        lines += _period(each, manifest.event_scheme)
+    lines.append(f"<UTCTiming schemeIdUri={quoteattr(UTC_TIMING)} value={quoteattr(manifest.utc_timing)}/>")
+    return "\n".join([*lines, "</MPD>", ""]).encode()
+
+
+def _period(period: Period, event_scheme: str) -> list[str]:
+    lines = [f'<Period id={quoteattr(period.id)} start="{duration(period.start)}">']
+    if period.events:
+        lines.append(
+            f'<EventStream schemeIdUri={quoteattr(event_scheme)} value="" timescale="{period.timescale}"'
+            f' presentationTimeOffset="{period.offset}">'
+        )
+        lines += [
+            f'<Event presentationTime="{each.time}" id="{each.id}" contentEncoding="base64">{each.data}</Event>'
+            for each in period.events
+        ]
+        lines.append("</EventStream>")
+    lines += [
+        '<AdaptationSet id="0" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">',
+        f'<SegmentTemplate timescale="{period.timescale}" presentationTimeOffset="{period.offset}"'
+        f' startNumber="{period.start_number}" initialization={quoteattr(period.initialization)}'
+        f" media={quoteattr(period.media)}>",
+        "<SegmentTimeline>",
+        *_timeline(period.segments),
+        "</SegmentTimeline>",
+        "</SegmentTemplate>",
+        f'<Representation id="audio" codecs={quoteattr(period.codecs)} bandwidth="{period.bandwidth}"'
+        f' audioSamplingRate="{period.sample_rate}">',
+    ]
+    if period.channels:
+        lines.append(f'<AudioChannelConfiguration schemeIdUri="{CHANNELS}" value="{period.channels}"/>')
+    return [*lines, "</Representation>", "</AdaptationSet>", "</Period>"]
+
+
+def _timeline(segments: Sequence[tuple[int, int]]) -> list[str]:
+    """S elements (§5.3.9.6): repeated durations share one, and a time is told where it is not the sum of the others."""
+    runs: list[list[int]] = []  # time, duration, how many, whether the time is told
+    end = -1
+    for time, length in segments:
+        if runs and time == end and runs[-1][1] == length:
+            runs[-1][2] += 1
+        else:
+            runs.append([time, length, 1, time != end])
+        end = time + length
+    return [
+        "<S"
+        + (f' t="{time}"' if told else "")
+        + f' d="{length}"'
+        + (f' r="{count - 1}"' if count > 1 else "")
+        + "/>"
+        for time, length, count, told in runs
+    ]  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """A duration to the microsecond (xs:duration)."""
+    return f"PT{seconds:.6f}".rstrip("0").rstrip(".") + "S"
+
+
+def date_time(wall: float) -> str:
+    """A moment to the microsecond, in UTC (xs:dateTime).
+
+    Args:
+        wall: seconds since 1970.
+    """
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

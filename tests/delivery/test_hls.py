@@ -1,0 +1,355 @@
+"""HLS and DASH as clients ask for them: replies, caches, sessions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from castd.access.links import signed
+from castd.delivery import playlists
+from castd.delivery.segmenter import Segmenter
+from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS
+from castd.wire.mpd import NAMESPACE
+from tests import hls
+from tests.delivery.studio import Studio, catch_up
+from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+FIRST, MEDIA, MANIFEST = "/live/hls/index.m3u8", "/live/hls/audio.m3u8", "/live/dash/manifest.mpd"
+
+AAC = {"Content-Type": "audio/aac"}
+
+
+@asynccontextmanager
+async def station(
+    content: bytes = b"", fields: Mapping[str, str] | None = None, settings: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[Bench]:
+    """castd with a source on /live that has sent half a minute, of MP3 by default."""
+    async with bench(configured(mounts={"/live": settings or {}}, **more)) as castd:
+        castd.nursery.start_soon(castd.server.segmenters.run)
+        encoder = await castd.encoder("/live", fields)
+        await encoder.send(content or frames(0, 1200))
+        await wait_all_tasks_blocked()
+        yield castd
+
+
+def aac() -> bytes:
+    """Half a minute of AAC."""
+    data = (FIXTURES / "lc-44100-stereo.aac").read_bytes()
+    return data * (500_000 // len(data))
+
+
+async def get(castd: Bench, path: str, fields: Mapping[str, str] | None = None, method: str = "GET") -> Reply:
+    return await castd.ask(head(method, path, fields))
+
+
+async def media_url(castd: Bench, fields: Mapping[str, str] | None = None) -> str:
+    """The media playlist, with a token."""
+    reply = await get(castd, FIRST, fields)
+    assert reply.status == 200, reply.text
+    return "/live/hls/" + reply.text.splitlines()[-1]
+
+
+def heard(castd: Bench) -> int:
+    return len(castd.mount("/live").listeners)
+
+
+async def test_from_the_first_playlist_to_the_last_segment(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        first = await get(castd, FIRST)
+        assert first.headers["content-type"] == "application/vnd.apple.mpegurl"
+        assert first.headers["cache-control"] == "no-store"
+        assert 'CODECS="mp4a.40.34"' in first.text
+        reply = await get(castd, await media_url(castd))
+        assert reply.headers["cache-control"] == "max-age=2"
+        assert reply.headers["access-control-allow-origin"] == "*"
+        playlist = hls.parse(reply.body)
+        hls.check(playlist)
+        assert sum(each.seconds for each in playlist.segments) > 20
+        for each in playlist.segments:
+            segment = await get(castd, f"/live/hls/{each.uri}")
+            assert segment.headers["content-type"] == "video/mp2t"
+            assert segment.headers["cache-control"] == "public, max-age=31536000, immutable"
+            assert segment.body[::188] == b"G" * (len(segment.body) // 188)
+            again = {"If-None-Match": segment.headers["etag"]}
+            assert (await get(castd, f"/live/hls/{each.uri}", again)).status == 304
+        size = len(segment.body)
+        only_head = await get(castd, f"/live/hls/{each.uri}", method="HEAD")
+        assert (only_head.body, only_head.headers["content-length"]) == (b"", str(size))
+
+
+async def test_playlists_are_packed_and_not_sent_twice(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        url = await media_url(castd)
+        plain = await get(castd, url)
+        packed = await get(castd, url, {"Accept-Encoding": "br, gzip;q=0.5"})
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.headers["vary"] == "Accept-Encoding"
+        assert gzip.decompress(packed.body) == plain.body
+        assert packed.headers["etag"] != plain.headers["etag"]
+        assert "content-encoding" not in (await get(castd, url, {"Accept-Encoding": "gzip;q=0"})).headers
+        for reply in (plain, packed):
+            again = {
+                "If-None-Match": reply.headers["etag"],
+                "Accept-Encoding": reply.headers.get("content-encoding", ""),
+            }
+            assert (await get(castd, url, again)).status == 304
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0123456789abcdef-1.ts",
+        "x.ts",
+        "{session}-1.ts",
+        "{session}-99999999999.ts",
+        "{session}-{next}.ts",
+        "{session}-{next}.0.m4s",
+    ],
+)
+async def test_what_is_no_segment(name: str, autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        await get(castd, FIRST)
+        segmenter = castd.server.segmenters.of(castd.mount("/live"))
+        path = name.format(session=segmenter.session, next=segmenter.next_number)
+        reply = await get(castd, f"/live/hls/{path}")
+        assert reply.status == 404
+        assert reply.headers["cache-control"] == "no-cache, no-store"
+    async with bench() as nothing:
+        assert (await get(nothing, FIRST)).status == 404
+        assert (await get(nothing, "/live/hls/0123456789abcdef-1.ts")).status == 404
+
+
+async def test_who_counts(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        await get(castd, FIRST)
+        await get(castd, FIRST, method="HEAD")
+        url = await media_url(castd)
+        await get(castd, url, method="HEAD")
+        assert heard(castd) == 0, "looking is not listening"
+        for _ in range(3):
+            await get(castd, url)
+        assert heard(castd) == 1
+        await get(castd, await media_url(castd))
+        assert heard(castd) == 2, "each token is a listener"
+        for _ in range(2):
+            await get(castd, MEDIA, {"User-Agent": "another"})
+        assert heard(castd) == 3, "without a token, a player by its name"
+        [status] = json.loads((await get(castd, "/api/v1/status")).body)["mounts"]
+        assert status["listeners"] == 3
+        before = castd.mount("/live").bytes_sent
+        segmenter = castd.server.segmenters.of(castd.mount("/live"))
+        segment = await get(castd, f"/live/hls/{segmenter.session}-{segmenter.listed[0].number}.ts")
+        assert castd.mount("/live").bytes_sent - before == len(segment.body)
+        await trio.sleep(IDLE_SECONDS + 1)
+        castd.server.sessions.tidy()
+        assert heard(castd) == 0, "nobody asks any more"
+        visits = [(each.kind, each.protocol, each.reason) for each in castd.server.records.recent]
+        assert [each for each in visits if each[0] == "listener"] == [("listener", "hls", "left")] * 3
+
+
+async def test_one_who_fell_asleep_comes_back(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        url = await media_url(castd)
+        await get(castd, url)
+        await trio.sleep(IDLE_SECONDS + 1)
+        castd.server.sessions.tidy()
+        assert (await get(castd, url)).status == 200
+        assert heard(castd) == 1
+
+
+async def test_kicked(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        url = await media_url(castd)
+        await get(castd, url)
+        clients = (await castd.ask(head("GET", "/admin/listclients?mount=/live", user=ADMIN))).text
+        [listener] = re.findall(r"<ID>(\d+)</ID>", clients) or re.findall(r'listener id="(\d+)"', clients)
+        killed = await castd.ask(head("GET", f"/admin/killclient?mount=/live&id={listener}", user=ADMIN))
+        assert killed.status == 200
+        assert heard(castd) == 0
+        refused = await get(castd, url)
+        assert refused.status == 403
+        assert "kicked" in refused.text
+        assert (await get(castd, await media_url(castd))).status == 200, "as anybody who connects again"
+
+
+async def test_limits(autojump_clock: MockClock) -> None:
+    async with station(settings={"max_listeners": 1, "max_listener_seconds": 10.0}) as castd:
+        two = [await media_url(castd), await media_url(castd)]
+        assert (await get(castd, two[0])).status == 200
+        assert (await get(castd, two[1])).status == 503, "there was room when it came, and is none now"
+        assert (await get(castd, FIRST)).status == 503
+        await trio.sleep(11)
+        castd.server.sessions.tidy()
+        assert heard(castd) == 0
+        assert "limit" in (await get(castd, two[0])).text
+        assert (await get(castd, two[1])).status == 200
+
+
+async def test_a_mount_for_some(autojump_clock: MockClock) -> None:
+    async with station(settings={"link_key": "a long word"}) as castd:
+        assert (await get(castd, FIRST)).status == 403
+        assert (await get(castd, MEDIA)).status == 403
+        assert (await get(castd, f"{MEDIA}?session=0123456789abcdef")).status == 403
+        _, _, query = signed("a long word", "/live", 1 << 40, "anna").partition("?")
+        reply = await get(castd, f"{FIRST}?{query}")
+        assert reply.status == 200
+        url = "/live/hls/" + reply.text.splitlines()[-1]
+        assert "signature" not in url
+        assert (await get(castd, url)).status == 200, "the token is enough"
+        [listener] = castd.mount("/live").listeners.values()
+        assert listener.user == "anna"
+        assert (await get(castd, url.replace("/live/", "/other/"))).status == 404
+        redirected = await get(castd, f"{MEDIA}?{query}")
+        assert redirected.headers["location"] == f"{FIRST}?{query}", "for a token"
+
+
+async def test_tokens_that_are_never_used_are_forgotten(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        await get(castd, FIRST)
+        assert len(castd.server.sessions.states(castd.mount("/live"))) == 1
+        await trio.sleep(UNHEARD_SECONDS + 1)
+        castd.server.sessions.tidy()
+        assert castd.server.sessions.states(castd.mount("/live")) == []
+        assert not [each for each in castd.server.records.recent if each.kind == "listener"], "nobody was here"
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("_HLS_part=1", 400),
+        ("_HLS_msn=x", 400),
+        ("_HLS_msn=-1", 400),
+        ("_HLS_msn={far}", 400),
+        ("_HLS_msn={last}", 200),
+        ("_HLS_msn=5", 200),
+        ("_HLS_msn={next}", 503),
+        ("_HLS_msn={next}&_HLS_part=99", 400),
+        ("_HLS_skip=YES", 200),
+    ],
+)
+async def test_delivery_directives(query: str, status: int, autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        url = await media_url(castd)
+        following = castd.server.segmenters.of(castd.mount("/live")).next_number
+        numbers = {"next": following, "last": following - 1, "far": following + 2}
+        assert (await get(castd, f"{url}&{query.format_map(numbers)}")).status == status
+
+
+async def test_dash(autojump_clock: MockClock) -> None:
+    async with station(aac(), AAC) as castd:
+        reply = await get(castd, MANIFEST)
+        assert reply.headers["content-type"] == "application/dash+xml"
+        assert heard(castd) == 0
+        manifest = ElementTree.fromstring(reply.body)
+        location = manifest.findtext(f"{{{NAMESPACE}}}Location") or ""
+        assert location.startswith("http://radio.test/live/dash/manifest.mpd?session=")
+        again = await get(castd, location.removeprefix("http://radio.test"))
+        assert heard(castd) == 1
+        assert again.headers["cache-control"] == "max-age=2"
+        assert b"<Location>" not in again.body
+        template = ElementTree.fromstring(again.body).find(f".//{{{NAMESPACE}}}SegmentTemplate")
+        assert template is not None
+        assert (await get(castd, f"/live/dash/{template.attrib['initialization']}")).status == 200
+        number = template.attrib["media"].replace("$Number$", template.attrib["startNumber"])
+        segment = await get(castd, f"/live/dash/{number}")
+        assert segment.headers["content-type"] == "audio/mp4"
+        assert segment.body == (await get(castd, f"/live/hls/{number}")).body
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", (await get(castd, "/live/dash/time")).text)
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "kind", "words"),
+    [
+        (MANIFEST, "", "audio/mpeg", "DASH players do not play MP3; there are /live/hls/index.m3u8 and /live itself"),
+        (FIRST, "vorbis.ogg", "audio/ogg", "Vorbis cannot be put into HLS or DASH segments; listen to /live itself"),
+        (FIRST, "speex.spx", "audio/ogg", "cannot be put into HLS or DASH segments; listen to /live itself"),
+    ],
+)  # fmt: skip
+async def test_what_there_is_instead(path: str, file: str, kind: str, words: str, autojump_clock: MockClock) -> None:
+    content = (FIXTURES / file).read_bytes() if file else b""
+    async with station(content, {"Content-Type": kind}) as castd:
+        reply = await get(castd, path)
+        assert reply.status == 404
+        assert words in reply.text
+        assert reply.headers["access-control-allow-origin"] == "*"
+
+
+async def test_switched_off(autojump_clock: MockClock) -> None:
+    async with station(settings={"hls": False}) as castd:
+        assert (await get(castd, FIRST)).status == 404
+        [mount] = json.loads((await get(castd, "/api/v1/mounts")).body)["mounts"]
+        assert mount["links"]["hls"] is None
+
+
+def test_what_a_request_may_wait_for() -> None:
+    studio = Studio()
+    segmenter = Segmenter(studio.mount)
+    studio.play(14.2)
+    catch_up(segmenter)
+    segment = segmenter.open
+    assert segment is not None
+    number, done = segment.number, len(segment.parts)
+    assert done >= 2
+    assert playlists.has(segmenter, number - 1, None)
+    assert not playlists.has(segmenter, number, None)
+    assert playlists.has(segmenter, number, done - 1)
+    assert not playlists.has(segmenter, number, done)
+    past_its_end = len(segmenter.listed[-1].parts)
+    assert playlists.has(segmenter, number - 1, past_its_end), "the first part of the next is there"
+    studio.play(0.6)
+    catch_up(segmenter)
+    assert playlists.has(segmenter, number, done)
+
+
+async def test_what_is_being_made_is_waited_for(autojump_clock: MockClock) -> None:
+    async with bench() as castd:
+        castd.nursery.start_soon(castd.server.segmenters.run)
+        data = aac()
+        async with await castd.encoder("/live", AAC) as encoder:
+            await encoder.send(data[:300_000])
+            await wait_all_tasks_blocked()
+            url = await media_url(castd)
+            segmenter = castd.server.segmenters.of(castd.mount("/live"))
+            number, part = playlists.next_part(segmenter)
+            name = f"{segmenter.session}-{number}.{part}.m4s"
+            replies: dict[str, Reply] = {}
+
+            async def ask(path: str) -> None:
+                replies[path] = await get(castd, path)
+
+            async with trio.open_nursery() as nursery:
+                for path in (f"/live/hls/{name}", f"{url}&_HLS_msn={number}&_HLS_part={part}"):
+                    nursery.start_soon(ask, path)
+                await wait_all_tasks_blocked()
+                assert not replies
+                await encoder.send(data[300_000:330_000])
+            assert [each.status for each in replies.values()] == [200, 200]
+            made = segmenter.find(number)
+            assert made is not None
+            assert replies[f"/live/hls/{name}"].body == made.parts[part].data
+            assert replies[f"/live/hls/{name}"].headers["cache-control"].endswith("immutable")
+            waiting = await get(castd, f"/live/hls/{segmenter.session}-{segmenter.next_number}.{99}.m4s")
+            assert waiting.status == 404, "only what comes next is waited for"
+
+
+async def test_whoever_waits_is_let_go_when_nothing_comes(autojump_clock: MockClock) -> None:
+    async with station(aac(), AAC) as castd:
+        await get(castd, FIRST)
+        segmenter = castd.server.segmenters.of(castd.mount("/live"))
+        number, part = playlists.next_part(segmenter)
+        begun = trio.current_time()
+        reply = await get(castd, f"/live/hls/{segmenter.session}-{number}.{part}.m4s")
+        assert reply.status == 404
+        assert trio.current_time() - begun == pytest.approx(12, abs=0.5), "three target durations"

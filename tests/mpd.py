@@ -1,0 +1,151 @@
+"""What ISO/IEC 23009-1 demands of a dynamic MPD as castd writes them, checked: of one, and of one after another.
+
+The standard's schema may not be copied; the names and the order of elements and attributes are checked here for what is
+used of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from itertools import pairwise
+from xml.etree import ElementTree
+
+from mutagen.id3 import ID3
+
+from castd.wire.mpd import NAMESPACE
+
+CHILDREN = {
+    "MPD": ["Location", "Period", "UTCTiming"],
+    "Period": ["EventStream", "AdaptationSet"],
+    "EventStream": ["Event"],
+    "AdaptationSet": ["SegmentTemplate", "Representation"],
+    "SegmentTemplate": ["SegmentTimeline"],
+    "SegmentTimeline": ["S"],
+    "Representation": ["AudioChannelConfiguration"],
+}
+"""In the order of the schema."""
+
+REQUIRED = {
+    "MPD": {"profiles", "minBufferTime", "availabilityStartTime", "publishTime"},
+    "Period": {"id", "start"},
+    "EventStream": {"schemeIdUri", "timescale"},
+    "SegmentTemplate": {"timescale", "media", "initialization", "startNumber"},
+    "S": {"d"},
+    "Representation": {"id", "bandwidth", "codecs"},
+    "UTCTiming": {"schemeIdUri", "value"},
+}
+"""By the schema, and by §5.3.1.2 for dynamic ones."""
+
+DURATION = re.compile(r"PT(\d+(?:\.\d+)?)S")
+
+ROUNDING = 0.002
+
+
+@dataclass
+class Segment:
+    start: float
+    seconds: float
+
+
+@dataclass
+class Period:
+    """`segments` by number, in seconds since availabilityStartTime."""
+
+    start: float
+    codecs: str
+    segments: dict[int, Segment]
+
+
+@dataclass
+class Manifest:
+    availability_start: datetime
+    publish_time: datetime
+    periods: dict[str, Period]
+
+
+def seconds(text: str) -> float:
+    match = DURATION.fullmatch(text)
+    assert match is not None, text
+    return float(match[1])
+
+
+def check(data: bytes) -> Manifest:
+    """One manifest by itself."""
+    root = ElementTree.fromstring(data)
+    _check_element(root)
+    assert root.attrib["type"] == "dynamic"
+    for name in ("minimumUpdatePeriod", "timeShiftBufferDepth", "suggestedPresentationDelay", "maxSegmentDuration"):
+        assert seconds(root.attrib[name]) > 0
+    periods = {each.attrib["id"]: _period(each) for each in _all(root, "Period")}
+    assert periods
+    for one, other in pairwise(periods.values()):
+        assert other.start > one.start
+        end = max(segment.start + segment.seconds for segment in one.segments.values())
+        assert other.start >= end - ROUNDING, "a period begins before the one before it ends"
+        assert max(one.segments) + 1 == min(other.segments)
+    longest = max(each.seconds for period in periods.values() for each in period.segments.values())
+    assert longest <= seconds(root.attrib["maxSegmentDuration"]) + ROUNDING
+    return Manifest(
+        datetime.fromisoformat(root.attrib["availabilityStartTime"]),
+        datetime.fromisoformat(root.attrib["publishTime"]),
+        periods,
+    )
+
+
+def check_update(old: Manifest, new: Manifest) -> None:
+    """A manifest after another of the same URL (§5.4)."""
+    assert new.availability_start == old.availability_start
+    assert new.publish_time >= old.publish_time
+    for name, period in new.periods.items():
+        known = old.periods.get(name)
+        if known is None:
+            continue
+        assert (period.start, period.codecs) == (known.start, known.codecs)
+        for number, segment in period.segments.items():
+            assert known.segments.get(number, segment) == segment, f"segment {number} changed"
+
+
+def _all(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    return element.findall(f"{{{NAMESPACE}}}{name}")
+
+
+def _check_element(element: ElementTree.Element) -> None:
+    name = element.tag.removeprefix(f"{{{NAMESPACE}}}")
+    assert REQUIRED.get(name, set()) <= element.attrib.keys(), f"{name} lacks attributes"
+    places = [CHILDREN[name].index(child.tag.removeprefix(f"{{{NAMESPACE}}}")) for child in element]
+    assert places == sorted(places), f"children of {name} out of order"
+    for child in element:
+        _check_element(child)
+
+
+def _period(element: ElementTree.Element) -> Period:
+    [adaptation] = _all(element, "AdaptationSet")
+    assert adaptation.attrib["mimeType"] == "audio/mp4"
+    [template], [representation] = _all(adaptation, "SegmentTemplate"), _all(adaptation, "Representation")
+    assert "$Number$" in template.attrib["media"]
+    start, timescale = seconds(element.attrib["start"]), int(template.attrib["timescale"])
+    offset, number = int(template.attrib["presentationTimeOffset"]), int(template.attrib["startNumber"])
+    segments: dict[int, Segment] = {}
+    time = None
+    [timeline] = _all(template, "SegmentTimeline")
+    for each in _all(timeline, "S"):
+        time = int(each.attrib.get("t", -1 if time is None else time))
+        assert time >= offset, "a segment before its period"
+        for _ in range(int(each.attrib.get("r", 0)) + 1):
+            length = int(each.attrib["d"])
+            segments[number] = Segment(start + (time - offset) / timescale, length / timescale)
+            time, number = time + length, number + 1
+    for stream in _all(element, "EventStream"):
+        assert int(stream.attrib["timescale"]) == timescale
+        events = _all(stream, "Event")
+        times = [int(each.attrib["presentationTime"]) for each in events]
+        assert times == sorted(times)
+        assert all(each >= offset for each in times)
+        assert len({each.attrib["id"] for each in events}) == len(events)
+        for each in events:
+            ID3(BytesIO(base64.b64decode(each.text or "")))  # type: ignore[no-untyped-call]
+    return Period(start, representation.attrib["codecs"], segments)

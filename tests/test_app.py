@@ -28,7 +28,7 @@ async def stopping(config: Config) -> AsyncIterator[tuple[Serving, trio.Event]]:
         await server.run(urls.extend)
         ended.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await until(lambda: bool(urls))
@@ -59,16 +59,15 @@ async def test_a_stop_gives_listeners_everything_and_takes_no_more(
         await until(lambda: len(castd.mount("/live").listeners) == 2)
         await encoder.push(50)
         await until(lambda: castd.mount("/live").ring.head == len(frames(0, 99)))
-        head_of_ring = castd.ring("/live")
         begun = trio.current_time()
         os.kill(os.getpid(), number)
         heard = await plain.rest()
-        assert heard == head_of_ring == frames(0, 99)
+        assert heard == frames(0, 100)  # with the last one, which waited for a next header
         assert len(await icy.rest()) >= len(heard)
         assert await encoder.rest() == b""
         assert await idle.rest() == b""
         await ended.wait()
-        assert trio.current_time() - begun < 1
+        assert trio.current_time() - begun < castd.server.config.limits.drain_seconds
         with pytest.raises(OSError, match="all attempts to connect"):
             await castd.stream()
     assert f"{number.name}: stopping" in caplog.messages

@@ -95,16 +95,16 @@ async def test_a_tls_port_tells_plain_clients_so(certificate: Certificate, trust
 
 
 async def test_stalled_handshakes_disturb_nobody(certificate: Certificate, trusting: ssl.SSLContext) -> None:
-    tls = Tls(handshake_timeout_seconds=1.5)
+    tls = Tls(handshake_timeout_seconds=6)
     async with serving(listen=AUTO, certificates=(certificate,), tls=tls) as (server, port):
         stalled = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
         for each in stalled:
             await each.send_all(b"\x16\x03\x01\x02\x00\x01")
         await until(lambda: len(server.front.handshaking) == 200, 5.0)
-        with trio.fail_after(1.3):  # before any of them times out
-            assert (await ask(port, "/healthz", trusting)).startswith(b"HTTP/1.1 200 OK")
-            assert (await ask(port, "/healthz")).startswith(b"HTTP/1.1 200 OK")
-        await until(lambda: not server.front.handshaking, 5.0)
+        assert (await ask(port, "/healthz", trusting)).startswith(b"HTTP/1.1 200 OK")
+        assert (await ask(port, "/healthz")).startswith(b"HTTP/1.1 200 OK")
+        assert len(server.front.handshaking) == 200  # nobody waited for any of them
+        await until(lambda: not server.front.handshaking, 20.0)
         assert not server.admission.waiting
         for each in stalled:
             assert await each.receive_some() == b""

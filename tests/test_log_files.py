@@ -210,7 +210,7 @@ async def test_a_bug_in_the_writer_ends_nothing(
         trio.from_thread.run_sync(done.set)
 
     batch = Batches(write, room=10)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(batch.run)
             batch.put("bad")

@@ -174,7 +174,7 @@ async def test_a_server_tells_when_it_is_ready_and_when_it_stops(
         heard.extend(listening.heard())
         return heard
 
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run, lambda urls: None)
             await until(lambda: "READY=1" in so_far() and "STATUS=0 sources, 0 listeners" in so_far())

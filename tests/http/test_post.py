@@ -18,7 +18,7 @@ BODY = b'{"event": "title"}'
 
 async def told(*answers: Behaviour) -> Answer:
     async with listening(*answers) as service:
-        with trio.fail_after(3):
+        with trio.fail_after(20):
             try:
                 return await post(Target.of(service.url), {"X-A": "b"}, BODY, ssl.create_default_context())
             except NoAnswer as error:  # out of the nursery by itself, not in a group
@@ -185,6 +185,6 @@ async def test_plain_http_where_tls_is_wanted() -> None:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, serve, [listener])
         url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/"
-        with trio.fail_after(5), pytest.raises(NoAnswer, match=r"(?i)wrong version|ssl|tls"):
+        with trio.fail_after(20), pytest.raises(NoAnswer, match=r"(?i)wrong version|ssl|tls"):
             await post(Target.of(url), {}, BODY, ssl.create_default_context())
         nursery.cancel_scope.cancel()

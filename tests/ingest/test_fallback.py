@@ -46,7 +46,7 @@ class Heard:
 
     async def until(self, number: int) -> None:
         """Listen until this frame."""
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             while f"<{number:08d}>".encode() not in self.audio:
                 data = await self.ear.stream.receive_some(65536)
                 assert data, "hung up on"

@@ -97,6 +97,8 @@ class Encoders:
         except trio.Cancelled:
             stream.socket.close()
             raise
+        finally:
+            self.tapes.over(tape)
 
     async def _connect(self, stand: Stand, user: tuple[str, str]) -> trio.SocketStream | None:
         until = trio.current_time() + ANSWER_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from typing import Protocol
 
 from castd.wire.ogg_pages import BOS, Page
@@ -11,8 +12,8 @@ from castd.wire.ogg_pages import BOS, Page
 KEPT_BYTES = 1024 * 1024
 """Of a session, on record: some eight minutes, where castd keeps one."""
 
-KEPT_SESSIONS = 1000
-"""The newest, on record; nobody hears one that is so old."""
+KEPT_SESSIONS = 200
+"""That are over, on record; nobody hears one any more that was over before them."""
 
 FORGET_BYTES = 256 * 1024
 """A record is cut when it is so much longer."""
@@ -178,14 +179,19 @@ class Tapes:
 
     def __init__(self) -> None:
         self._tapes: dict[int, Tape] = {}
+        self._over: deque[Tape] = deque()
         self._sessions = 0
 
     def new(self, mount: str, form: Form) -> Tape:
         self._sessions += 1
         tape = self._tapes[self._sessions] = Tape(self._sessions, mount, form)
-        if old := self._tapes.get(self._sessions - KEPT_SESSIONS):
-            old.forget()
         return tape
+
+    def over(self, tape: Tape) -> None:
+        """Its session has ended."""
+        self._over.append(tape)
+        if len(self._over) > KEPT_SESSIONS:
+            self._over.popleft().forget()
 
     def get(self, session: int) -> Tape | None:
         return self._tapes.get(session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.soak.hearing import Blocks, Hearing, Splices, Wrong
-from tests.soak.streams import Aac, Form, Mp3, Opus, Tape, Tapes
+from tests.soak.streams import KEPT_SESSIONS, Aac, Form, Mp3, Opus, Tape, Tapes
 
 FORMS = [Mp3(), Aac(), Opus()]
 
@@ -137,6 +137,19 @@ def test_the_end_of_a_session(played: Played) -> None:
     played.one.whole = True
     with pytest.raises(Wrong, match="before the end"):
         hearing.finish()
+
+
+def test_only_what_is_over_is_forgotten() -> None:
+    played = Played(Mp3())
+    for _ in range(KEPT_SESSIONS + 1):
+        played.tapes.over(played.tapes.new("/m", played.form))
+    hearing = played.hearing()
+    hearing.feed(played.frames(played.one, 0, 5))
+    played.tapes.over(played.one)
+    for _ in range(KEPT_SESSIONS):
+        played.tapes.over(played.tapes.new("/m", played.form))
+    with pytest.raises(LookupError):
+        hearing.feed(played.frames(played.one, 5, 8))
 
 
 def test_a_decoder_is_told_what_comes() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import socket
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -80,13 +79,16 @@ class Proxy:
         far = await trio.open_tcp_stream("127.0.0.1", self._to)
         pair = near, far
         self._pairs.append(pair)
-        async with near, far, trio.open_nursery() as nursery:
-            nursery.start_soon(self._carry, near, far)
-            nursery.start_soon(self._carry, far, near)
-        self._pairs.remove(pair)
+        try:
+            async with near, far, trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, near, far, nursery.cancel_scope)
+                nursery.start_soon(self._carry, far, near, nursery.cancel_scope)
+        finally:
+            self._pairs.remove(pair)
 
-    async def _carry(self, begin: trio.SocketStream, end: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+    async def _carry(self, begin: trio.SocketStream, end: trio.SocketStream, both: trio.CancelScope) -> None:
+        """One direction; if that breaks, the other does."""
+        try:
             while data := await begin.receive_some(READ_BYTES):
                 while data:
                     size = self._chance.randint(1, self.weather.piece) if self.weather.piece else len(data)
@@ -96,3 +98,5 @@ class Proxy:
                     await end.send_all(piece)
                     self.pieces += 1
             await end.send_eof()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            both.cancel()

@@ -15,16 +15,23 @@ from urllib.parse import quote
 import trio
 
 from tests.e2e.server import ADMIN_PASSWORD, SOURCE_PASSWORD
+from tests.network.proxy import Weather
 from tests.support import basic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.e2e.server import Castd
+    from tests.network.proxy import Proxy
     from tests.soak.faults import Faults
     from tests.soak.stage import Stand
 
 STOPPED_SECONDS = 2.0
+
+WEATHERS = (Weather(), Weather(delay=0.5), Weather(piece=1000), Weather(delay=0.2, piece=1000))
+
+DEAD_SECONDS = 4.0
+"""For which the bad network takes nothing, at most; castd waits for longer before it gives anybody up."""
 
 PAGES = ("/", "/status-json.xsl", "/api/v1/mounts", "/api/v1/status", "/healthz", "/nowhere")
 
@@ -183,6 +190,17 @@ class Chaos:
         if reply[9:12] != b"200" and not absent:
             self.faults.add("title", f"{stand.name}: {reply[:200]!r}")
         self.counts["titles"] += reply[9:12] == b"200"
+
+    async def change_weather(self, proxy: Proxy, seed: int) -> None:
+        """A bad network, bad in changing ways; for ever."""
+        chance = random.Random(seed)
+        while True:
+            proxy.weather = chance.choice(WEATHERS)
+            await trio.sleep(chance.uniform(5, 20))
+            proxy.die()
+            await trio.sleep(chance.uniform(0.5, DEAD_SECONDS))
+            proxy.revive()
+            self.counts["dead networks"] += 1
 
     async def _exchange(self, request: bytes, address: str) -> bytes:
         """The reply to a request on a connection of its own; what went wrong is a fault."""

@@ -34,6 +34,7 @@ class Encoders:
     """All of them.
 
     Attributes:
+        port, far_port: castd's own, and of the bad network before it.
         nursery: of what outlives a session.
         sessions: begun so far.
         leaving: they shall leave, for good.
@@ -41,6 +42,7 @@ class Encoders:
     """
 
     port: int
+    far_port: int
     tapes: Tapes
     faults: Faults
     nursery: trio.Nursery
@@ -105,7 +107,7 @@ class Encoders:
         while True:
             try:
                 with trio.fail_after(ANSWER_SECONDS):
-                    stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+                    stream = await trio.open_tcp_stream("127.0.0.1", self.far_port if stand.far else self.port)
                     said = await _greet(stream, stand, user)
             except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
                 said = repr(error).encode()
@@ -145,7 +147,8 @@ class Encoders:
         elif ending == "reset":
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif ending == "close":
-            tape.whole = dj or stand.encoders == 1
+            # behind a bad network, its end may come when somebody else is there already
+            tape.whole = not stand.far and (dj or stand.encoders == 1)
             if stand.how == "chunked":
                 await stream.send_all(b"0\r\n\r\n")
         if ending == "silent" and not self.leaving.is_set():

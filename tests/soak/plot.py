@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from tests.bench import plot as bars
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, GAP = 860, 130, 60, 20, 30, 46
 
 POINTS = 400
@@ -14,10 +16,7 @@ POINTS = 400
 COLOURS = ("#2f7de1", "#e08a2f", "#3c9a5f")
 MARKS = {"upgrade": "#c0392b", "stop": "#8e44ad", "reload": "#999"}
 
-STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#222}.axis{stroke:#888;fill:none}polyline{fill:none;stroke-width:1.4}"
-    "@media(prefers-color-scheme:dark){text{fill:#ddd}}"
-)
+STYLE = bars.STYLE + ".axis{stroke:#888;fill:none}polyline{fill:none;stroke-width:1.4}"
 
 Curve = Sequence[tuple[float, float]]
 """Seconds and values."""

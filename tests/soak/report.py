@@ -22,8 +22,9 @@ Made by `make soak`: castd as its users start it, and in another process everyth
 Encoders of MP3, AAC and Ogg Opus (16 kbit/s, by PUT, SOURCE, chunked and as SHOUTcast) come and go: in order, by a
 reset, within a frame, or falling silent. Every second mount has another that stands in for it; on half of them a DJ
 takes over now and then; titles change each second. Listeners come and go, in order, by a reset or by a FIN; some read
-too slowly, some take nothing. Attackers say what no client should; others look at pages and follow events. An
-operator reloads, upgrades, stops the process for two seconds, and somebody guesses passwords.
+too slowly, some take nothing. Some encoders and listeners are behind a network that brings bytes late, in pieces, or
+for seconds not at all. Attackers say what no client should; others look at pages and follow events. An operator
+reloads, upgrades, stops the process for two seconds, and somebody guesses passwords.
 
 Each frame says which session of an encoder sent it, and counts. Every byte that a healthy listener receives (all but
 the slow and the stalled) is compared with what was sent: no frame is missing, none comes twice, none is broken; where

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from tests.e2e.server import Castd
+from tests.network.proxy import Proxy
 from tests.soak.chaos import Chaos
 from tests.soak.encoders import Encoders
 from tests.soak.faults import Faults
@@ -168,26 +169,33 @@ async def _load(castd: Castd, options: Options, outcome: Outcome) -> AsyncIterat
     chance = random.Random(options.seed)
     stands, tapes, faults = plan(options.sources), Tapes(), outcome.faults
     port = int(castd.address.rpartition(":")[2])
-    swarm = Swarm(port, stands, tapes, faults, seed=chance.getrandbits(32), churn=options.churn)
+    proxy = Proxy(port, chance.getrandbits(32))
     chaos = Chaos(castd, port, stands, faults, outcome.marks)
-    async with trio.open_nursery() as encoding, trio.open_nursery() as others:
-        encoders = Encoders(port, tapes, faults, encoding)
-        for stand in stands:
-            encoding.start_soon(encoders.encode, stand, chance.getrandbits(32))
-            if stand.dj:
-                encoding.start_soon(encoders.take_over, stand, chance.getrandbits(32))
-        others.start_soon(swarm.run)
-        await trio.sleep(2)
-        swarm.wanted = options.listeners
-        others.start_soon(chaos.tell_titles)
-        for each, times in ((chaos.attack, 6), (chaos.look, 3), (chaos.follow, max(4, options.listeners // 100))):
-            for _ in range(times):
-                others.start_soon(each, chance.getrandbits(32))
-        yield swarm, chaos
-        swarm.close()
-        others.cancel_scope.cancel()
-        encoders.leaving.set()
-        encoding.cancel_scope.deadline = trio.current_time() + 5
+    async with trio.open_nursery() as network:
+        await network.start(proxy.run)
+        async with trio.open_nursery() as encoding, trio.open_nursery() as others:
+            seed = chance.getrandbits(32)
+            swarm = Swarm(port, proxy.port, stands, tapes, faults, seed=seed, churn=options.churn)
+            encoders = Encoders(port, proxy.port, tapes, faults, encoding)
+            for stand in stands:
+                encoding.start_soon(encoders.encode, stand, chance.getrandbits(32))
+                if stand.dj:
+                    encoding.start_soon(encoders.take_over, stand, chance.getrandbits(32))
+            others.start_soon(swarm.run)
+            others.start_soon(chaos.change_weather, proxy, chance.getrandbits(32))
+            await trio.sleep(2)
+            swarm.wanted = options.listeners
+            others.start_soon(chaos.tell_titles)
+            for each, times in ((chaos.attack, 6), (chaos.look, 3), (chaos.follow, max(4, options.listeners // 100))):
+                for _ in range(times):
+                    others.start_soon(each, chance.getrandbits(32))
+            yield swarm, chaos
+            swarm.close()
+            others.cancel_scope.cancel()
+            encoders.leaving.set()
+            proxy.revive()
+            encoding.cancel_scope.deadline = trio.current_time() + 5
+        network.cancel_scope.cancel()
     outcome.counts.update(swarm.counts + chaos.counts)
     outcome.counts |= {
         "sessions of encoders": encoders.sessions,

@@ -32,6 +32,7 @@ class Stand:
         fallback: the mount that stands in, "" for none.
         flaps: its encoder comes and goes.
         dj: somebody takes over now and then.
+        far: its encoder is behind the bad network.
         encoders: connected now.
         absences: since when nobody was here, and until when; the last one may go on.
     """
@@ -42,6 +43,7 @@ class Stand:
     fallback: str = ""
     flaps: bool = True
     dj: bool = False
+    far: bool = False
     encoders: int = 0
     absences: list[tuple[float, float | None]] = field(default_factory=lambda: [(0.0, None)])
     splices: Splices = field(default_factory=Splices)
@@ -82,5 +84,5 @@ def plan(sources: int) -> list[Stand]:
         form = FORMS[number % len(FORMS)]
         how = ways[number // len(FORMS) % (3 if form.name == "opus" else 4)]
         fallback = "" if number % 2 else f"/night.{form.name}"
-        stands.append(Stand(f"/m{number}.{form.name}", form, how, fallback, dj=number % 4 >= 2))
+        stands.append(Stand(f"/m{number}.{form.name}", form, how, fallback, dj=number % 4 >= 2, far=number % 5 == 4))
     return stands

@@ -41,6 +41,9 @@ ICY_SHARE = 0.25
 LEAVING = ("close", "close", "close", "reset", "half-close")
 """Ways to leave, by chance."""
 
+FAR_SHARE = 0.05
+"""Of the healthy ones, behind the bad network."""
+
 NOTICED_SECONDS = 20.0
 """In which castd has to close what its peer has half closed."""
 
@@ -80,6 +83,10 @@ class Ear:
 class Swarm:
     """All listeners.
 
+    Args:
+        port, far_port: castd's own, and of the bad network before it.
+        churn: how many leave in a second.
+
     Attributes:
         wanted: how many there shall be.
         counts: what they met: came, left, let go, refused, jumps and so on.
@@ -87,9 +94,18 @@ class Swarm:
     """
 
     def __init__(
-        self, port: int, stands: Sequence[Stand], tapes: Tapes, faults: Faults, *, seed: int, churn: float
+        self,
+        port: int,
+        far_port: int,
+        stands: Sequence[Stand],
+        tapes: Tapes,
+        faults: Faults,
+        *,
+        seed: int,
+        churn: float,
     ) -> None:
         self._port = port
+        self._far_port = far_port
         self._stands = stands
         self._tapes = tapes
         self._faults = faults
@@ -156,7 +172,9 @@ class Swarm:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setsockopt(socket.SOL_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT, ip(7)
         sock.bind((f"127.0.1.{self._chance.randint(1, 200)}", 0))
-        code = sock.connect_ex(("127.0.0.1", self._port))
+        far = healthy and self._chance.random() < FAR_SHARE
+        self.counts["came by the bad network"] += far
+        code = sock.connect_ex(("127.0.0.1", self._far_port if far else self._port))
         if code not in (0, errno.EINPROGRESS):
             self._faults.add("listener", f"{stand.name}: could not connect: {errno.errorcode[code]}")
             sock.close()

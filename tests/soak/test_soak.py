@@ -24,4 +24,6 @@ async def test_nothing_is_left_and_nothing_was_lost(tmp_path: Path) -> None:
     heard = outcome.counts["bytes compared"]
     assert heard > 300 * 2000 * 60
     assert outcome.counts["splices"] > 10
+    assert outcome.counts["came by the bad network"] > 5
+    assert outcome.counts["dead networks"] > 2
     assert max(each.listeners for each in outcome.samples) > 250

@@ -88,7 +88,7 @@ async def test_an_encoder_s_network_dies_for_good() -> None:
             async with await castd.encoder("/live") as other:
                 other.next = 1000
                 await other.push(20)
-                assert await listener.exactly(19 * FRAME_BYTES) == frames(1000, 1019)
+                assert await listener.exactly(20 * FRAME_BYTES) == frames(49, 50) + frames(1000, 1019)
 
 
 async def test_everything_is_reset() -> None:

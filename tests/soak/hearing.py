@@ -119,11 +119,16 @@ class Hearing:
         Raises:
             Wrong: something is missing.
         """
-        if self._healthy and self._tape and self._tape.whole and self._at != self._tape.end:
-            raise Wrong(f"ended {self._tape.end - self._at} bytes before the end of session {self._tape.session}")
+        tape, at = (self._tape, self._at) if self._tape else (self._left or (None, 0))
+        if self._healthy and tape and tape.whole and at != tape.end:
+            raise Wrong(f"ended {tape.end - at} bytes before the end of session {tape.session}")
 
     def _find(self, data: bytes) -> bytes:
         """Where are we? The data from there on."""
+        if self._left is not None and not self._announced:
+            ending = self._form.ending(self._left[0].session, self._left[0].number(self._left[1]))
+            if ending and data.startswith(ending):
+                return data[len(ending) :]
         place = self._form.place(data)
         if place is None:
             raise Wrong(f"broken, after {self._told(self._left)}: {data[:80]!r}")

@@ -7,7 +7,7 @@ import struct
 from collections import deque
 from typing import Protocol
 
-from castd.wire.ogg_pages import BOS, Page
+from castd.wire.ogg_pages import BOS, EOS, Page
 
 KEPT_BYTES = 1024 * 1024
 """Of a session, on record: some eight minutes, where castd keeps one."""
@@ -42,6 +42,10 @@ class Form(Protocol):
 
     def frame(self, session: int, number: int) -> bytes: ...
 
+    def ending(self, session: int, number: int) -> bytes:
+        """What castd may put behind the last frame of a session, before frame `number`, to say that it was the last."""
+        ...
+
     def place(self, data: bytes) -> tuple[int, int] | None:
         """Which session's bytes these are, and where in it they begin, if they begin where a frame or a session does.
 
@@ -70,6 +74,9 @@ class Mp3:
 
     def frame(self, session: int, number: int) -> bytes:
         return (self.header + b"<%06d:%08d>" % (session, number)).ljust(self.size, b".")
+
+    def ending(self, session: int, number: int) -> bytes:
+        return b""
 
     def place(self, data: bytes) -> tuple[int, int] | None:
         match = _NUMBERED.match(data, len(self.header))
@@ -107,6 +114,9 @@ class Opus:
     def frame(self, session: int, number: int) -> bytes:
         packet = (b"\x58<%06d:%08d>" % (session, number)).ljust(self.body, b".")
         return Page(0, 2880 * (number + 1), session, number + 2, bytes((self.body,)), packet).write()
+
+    def ending(self, session: int, number: int) -> bytes:
+        return Page(EOS, 2880 * number, session, number + 2, b"", b"").write()
 
     def place(self, data: bytes) -> tuple[int, int] | None:
         if not data.startswith(b"OggS"):

@@ -139,6 +139,18 @@ def test_the_end_of_a_session(played: Played) -> None:
         hearing.finish()
 
 
+def test_a_link_that_is_ended() -> None:
+    played = Played(Opus())
+    hearing = played.hearing()
+    data = played.start(played.one) + played.frames(played.one, 0, 5)
+    other = played.start(played.two) + played.frames(played.two, 0, 3)
+    hearing.feed(data + played.form.ending(played.one.session, 5))
+    hearing.feed(other)
+    assert played.splices.last_frames() == {played.one.session: 4}
+    with pytest.raises(Wrong, match="broken"):
+        played.hearing().feed(data + played.form.ending(played.one.session, 4) + other)
+
+
 def test_only_what_is_over_is_forgotten() -> None:
     played = Played(Mp3())
     for _ in range(KEPT_SESSIONS + 1):

@@ -88,6 +88,7 @@ from castd.stats.records import Records, log_file
 from castd.stats.samples import Samples
 from castd.systemd import Notifier
 from castd.tls import Certificates
+from castd.transcode.renditions import Renditions
 from castd.upgrade.giving import Successor, hand_over
 from castd.upgrade.parts import Parts
 
@@ -140,6 +141,7 @@ class Server:
         self.recorders = Recorders(self.registry)
         self.rewinds = Rewinds(current, self.registry)
         self.relays = Relays(current, self.registry, self.records)
+        self.renditions = Renditions(current, self.registry, self.records, self.relays.summon)
         self.directories = Directories(current, self.registry)
         self.samples = Samples(self.registry)
         self.levels = Levels(self.registry)
@@ -164,7 +166,7 @@ class Server:
             aliases := Aliases(self.current, self.registry),
             self.admission.audience,
             (playlists := Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)).serve,
-            self.relays.summon,
+            self.renditions.summon,
             self.relays.trail,
             lambda path: self.router.methods(path),
             self.url_auths.go_on_with,
@@ -182,7 +184,7 @@ class Server:
         )
         self.reloader.parts = (
             self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.recorders,
-            self.relays, self.records, ServerLog(),
+            self.relays, self.renditions, self.records, ServerLog(),
         )  # fmt: skip
 
     @property
@@ -209,7 +211,7 @@ class Server:
         events, art = self.event_streams, Art(self.current, self.registry)
         signing_in, log_lines = SignInDesk(self.gate.sign_ins), LogLines(self.log_tail)
         pages = Pages(self.current, self.registry)
-        outputs = Outputs(self.current, aliases, self.segmenters, self.sessions, self.relays.summon)
+        outputs = Outputs(self.current, aliases, self.segmenters, self.sessions, self.renditions.summon)
         hls = Hls(outputs, self.sessions)
         dash = Dash(self.current, outputs, self.sessions, self.registry.clock)
         document = Document(lambda: self.router.routes, self.current)
@@ -389,6 +391,7 @@ class Server:
         await services.start(self.rewinds.run)
         await services.start(self.fallbacks.run)
         await services.start(self.relays.run)
+        await services.start(self.renditions.run)
         services.start_soon(self.hooks.run)
         services.start_soon(self.url_auths.run)
         services.start_soon(self.directories.run)

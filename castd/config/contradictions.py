@@ -11,6 +11,7 @@ from castd.config.hooks import unusable
 from castd.config.model import Config, Delivery, Listen, Logs
 from castd.config.problems import Problems, dotted
 from castd.config.schema import shown
+from castd.config.transcoding import unmakeable
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ def check(config: Config, source: object, problems: Problems) -> None:
     if "fallback" not in problems.failed:
         for line in _fallback_loops(config):
             problems.add(source, line)
+    for line in unmakeable(config, problems.failed):
+        problems.add(source, line)
     for line in unusable(config.hooks, problems.failed):
         problems.add(source, line)
     for line in _shared_logs(config.logs):

@@ -27,6 +27,7 @@ from castd.config.names import mount_name
 from castd.config.problems import Problems, dotted, nearest
 from castd.config.reader import PLAIN_SECTIONS, TABLES, Reader, remedy
 from castd.config.schema import Key, keys, shown
+from castd.config.transcoding import lacks_encoders
 from castd.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         _warn_if_readable_by_all(path)
     if config.files.root and not os.path.isdir(config.files.root):
         log.warning('files.root = "%s": no such directory; until there is one, there are no files', config.files.root)
+    if lacks_encoders(config):
+        log.warning("transcode_from: no mount is transcoded without the package av: pip install 'castd[transcode]'")
     return config
 
 

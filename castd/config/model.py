@@ -511,6 +511,10 @@ class MountSettings(Pace):
         silence_dbfs: as root mean square of about a second, in dB below full scale.
         silence_fallback: what stands in for an encoder does so while it is silent.
         fallback_when_full: who finds the mount full listens to the fallback mount.
+        transcode_from: the mount of which this one is a rendition; "" if it is none.
+        codec: of the rendition.
+        bitrate: likewise, in bit/s.
+        transcode_on_demand: it is made only while somebody listens.
         intro_file: what every listener hears first; "" for nothing.
         dump_file: pattern of the names of files in which encoders' streams are recorded; "" records nothing.
         dump_rotate_bytes, dump_rotate_seconds: after which a new file is begun; 0 means not.
@@ -551,6 +555,10 @@ class MountSettings(Pace):
     silence_dbfs: Annotated[float, between(-110, 0, "dBFS")] = -50.0
     silence_fallback: bool = False
     fallback_when_full: bool = False
+    transcode_from: Annotated[str, MOUNT_OR_NONE] = ""
+    codec: Literal["aac", "opus", "mp3"] = "aac"
+    bitrate: Annotated[int, between(8_000, 320_000, "bit/s")] = 64_000
+    transcode_on_demand: bool = True
     intro_file: Annotated[str, PATH] = ""
     dump_file: Annotated[str, PATH] = ""
     dump_rotate_bytes: Annotated[int, between(0, 1 << 50, "bytes")] = 0

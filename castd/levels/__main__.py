@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from castd.levels.confine import confine
 from castd.levels.decoders import Libraries
 from castd.levels.messages import LENGTH, Gone, Heard, read_question, written
+from castd.levels.pipes import STDERR, STDOUT, exactly, write
 
 if TYPE_CHECKING:
     from castd.levels.decoders import Stream
 
 HANG_SECONDS = 20
 """For one question: a second's audio takes some milliseconds. The server waits for less."""
-
-STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def main() -> None:
@@ -30,11 +29,11 @@ def main() -> None:
     libraries = Libraries()
     confine()
     streams: dict[int, Stream] = {}
-    while head := _exactly(LENGTH.size):
-        question = read_question(_exactly(LENGTH.unpack(head)[0]))
+    while head := exactly(LENGTH.size):
+        question = read_question(exactly(LENGTH.unpack(head)[0]))
         if isinstance(question, Gone):
             streams.pop(question.source, None)
-            _write(answers, written(Heard()))
+            write(answers, written(Heard()))
             continue
         signal.alarm(HANG_SECONDS)
         if question.begins or question.source not in streams:
@@ -45,21 +44,8 @@ def main() -> None:
             # a decoder that a stream brought out of step begins anew with what comes next
             streams.pop(question.source)
             heard = Heard(trouble=f"{type(error).__name__}: {error}"[:200])
-        _write(answers, written(heard))
+        write(answers, written(heard))
         signal.alarm(0)
-
-
-def _exactly(size: int) -> bytes:
-    """So many bytes; fewer at the end of the input."""
-    data = bytearray()
-    while len(data) < size and (more := os.read(STDIN, size - len(data))):
-        data += more
-    return bytes(data)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 if __name__ == "__main__":

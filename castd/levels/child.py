@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import trio
@@ -14,7 +14,7 @@ from castd.levels.messages import ANSWER_BYTES, LENGTH, Heard, read_answer, writ
 from castd.stats.hooks.programs import ending
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from castd.levels.messages import Question
 
@@ -26,8 +26,14 @@ ANSWER_SECONDS = 10.0
 ENDING_SECONDS = 1.0
 """Between the end of its output and its own."""
 
+READ_BYTES = 65_536
+"""Of its answers at once."""
+
 KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
 """Of the environment: what it takes to find Python's modules and the libraries."""
+
+
+Answer = TypeVar("Answer")
 
 
 class ChildFailed(Exception):
@@ -74,11 +80,27 @@ class Child:
         Raises:
             ChildFailed: it is no more, or must be closed.
         """
+        return await self.converse(written(question), read_answer, ANSWER_BYTES)
+
+    async def converse(self, question: bytes, read: Callable[[bytes], Answer], most_bytes: int) -> Answer:
+        """Send a question of whatever language, and read the answer.
+
+        Args:
+            question: its length, and what it says.
+            read: understands the answer; raises msgspec.MsgspecError if it is none.
+            most_bytes: of the answer.
+
+        Raises:
+            ChildFailed: it is no more, or must be closed.
+        """
         assert self._process.stdin is not None
         try:
             with trio.fail_after(self._answer_seconds):
-                await self._process.stdin.send_all(written(question))
-                return read_answer(await self._exactly(LENGTH.unpack(await self._exactly(LENGTH.size))[0]))
+                await self._process.stdin.send_all(question)
+                (size,) = LENGTH.unpack(await self._exactly(LENGTH.size))
+                if size > most_bytes:
+                    raise msgspec.DecodeError
+                return read(await self._exactly(size))
         except trio.TooSlowError:
             raise ChildFailed(f"did not answer for {self._answer_seconds:g} s") from None
         except trio.BrokenResourceError:
@@ -97,10 +119,8 @@ class Child:
 
     async def _exactly(self, size: int) -> bytes:
         assert self._process.stdout is not None
-        if size > ANSWER_BYTES:
-            raise msgspec.DecodeError
         while len(self._received) < size:
-            data = await self._process.stdout.receive_some(ANSWER_BYTES)
+            data = await self._process.stdout.receive_some(READ_BYTES)
             if not data:
                 raise trio.BrokenResourceError
             self._received += data

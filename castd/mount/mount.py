@@ -229,6 +229,10 @@ class Mount:
         """The source that feeds the ring counts its times anew: they go on from the live end."""
         self._base = None
 
+    def skip_to(self, time: float) -> None:
+        """Have what the next source appends begin at a media time, if that is not past."""
+        self.timeline.end = max(self.timeline.end, time)
+
     def part_with(self) -> None:
         """Another process goes on with this mount: nothing that still happens here concerns anybody."""
         self.observer, self.taps, self.on_feed = Observer(), (), lambda mount: None
@@ -456,12 +460,13 @@ class Mount:
         head = self.timeline.head_at(position)
         return position, head.data if head else b""
 
-    def append(self, source: Source, run: Run) -> None:
+    def append(self, source: Source, run: Run, wall: float | None = None) -> None:
         """Put whole frames at the head of the ring; never waits.
 
         Args:
             source: who sends them; those of a source that stands by are discarded, but for its headers.
             run: see castd.wire.framer; its times count from that source's first frame.
+            wall: time at which they came; None if that is now.
 
         Raises:
             FrameTooLarge: it does not fit the ring.
@@ -479,14 +484,14 @@ class Mount:
             pieces = _from_entry(run, source.head)
             self._joining = not pieces
             for piece in pieces:
-                self._put(piece)
+                self._put(piece, wall)
         else:
-            self._put(run)
+            self._put(run, wall)
         if not self.begun and (self.timeline.head_at(self.ring.head) or not self.shape.has_heads):
             self.begun = True
             self.on_feed(self)
 
-    def _put(self, run: Run) -> None:
+    def _put(self, run: Run, wall: float | None = None) -> None:
         if self._unchainer is not None and self.shape.format == "ogg":
             run = self._unchainer.rewrite(run)
         size = len(run.data)
@@ -499,7 +504,8 @@ class Mount:
             )
         at = self.ring.head
         self.ring.append(run.data)
-        timeline, wall = self.timeline, self.clock.wall()
+        timeline = self.timeline
+        wall = self.clock.wall() if wall is None else wall
         self.appended = self.clock.monotonic()
         start, stop, timed = run.start, run.end, True
         if start is None or stop is None:  # no media time: the clock's
@@ -522,7 +528,7 @@ class Mount:
         if self.outlet is not None:
             self.outlet.news()
         for tap in self.taps:
-            tap.hear(_shifted(run, self._base))
+            tap.hear(shifted(run, self._base))
 
     def _add_entry(self, entry: EntryMark, *, timed: bool) -> None:
         """Framers that know the time space their entries; where there is none, a source of one byte a packet would
@@ -710,7 +716,7 @@ def _from_entry(run: Run, head: Head | None) -> list[Run]:
     return [Run(head.data, start, start, (), head), rest] if head else [rest]
 
 
-def _shifted(run: Run, by: float) -> Run:
+def shifted(run: Run, by: float) -> Run:
     """The same run with later times; one without times as it is."""
     if run.start is None or run.end is None:
         return run

@@ -35,20 +35,20 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 IMPOSTOR = """
 import os, sys, time
-from castd.levels.__main__ import _exactly, _write
 from castd.levels.messages import LENGTH, Heard, read_question, written
-while head := _exactly(LENGTH.size):
-    question = read_question(_exactly(LENGTH.unpack(head)[0]))
+from castd.levels.pipes import exactly, write
+while head := exactly(LENGTH.size):
+    question = read_question(exactly(LENGTH.unpack(head)[0]))
     data = getattr(question, "data", b"")
     if b"crash" in data:
         os.abort()
     if b"hang" in data:
         time.sleep(600)
     if b"nonsense" in data:
-        _write(1, LENGTH.pack(3) + b"abc")
+        write(1, LENGTH.pack(3) + b"abc")
     if b"flood" in data:
-        _write(1, b"\\xff" * 100)
-    _write(1, written(Heard(1.0, -70.0, -60.0)))
+        write(1, b"\\xff" * 100)
+    write(1, written(Heard(1.0, -70.0, -60.0)))
 """
 """Does what it is told by what it should decode."""
 

@@ -302,7 +302,7 @@ class Server:
             Route(read, "{name*}/clip", Need.ADMIN, Clips(self.registry).serve, right="clip"),
             Route(read, "{name*}/hls/index.m3u8", Need.LISTEN, hls.multivariant, mount_of=outputs.mount),
             Route(read, "{name*}/hls/audio.m3u8", Need.LISTEN, hls.media, mount_of=outputs.mount),
-            Route(read, "{name*}/hls/{file}", Need.NOTHING, outputs.file),
+            Route(read, "{name*}/hls/{file}", Need.NOTHING, hls.file),
             Route(read, "{name*}/dash/manifest.mpd", Need.LISTEN, dash.manifest, mount_of=outputs.mount),
             Route(read, "{name*}/dash/{file}", Need.NOTHING, dash.file),
             Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),

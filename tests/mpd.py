@@ -33,7 +33,7 @@ REQUIRED = {
     "MPD": {"profiles", "minBufferTime", "availabilityStartTime", "publishTime"},
     "Period": {"id", "start"},
     "EventStream": {"schemeIdUri", "timescale"},
-    "SegmentTemplate": {"timescale", "media", "initialization", "startNumber"},
+    "SegmentTemplate": {"timescale", "media", "initialization"},
     "S": {"d"},
     "Representation": {"id", "bandwidth", "codecs"},
     "UTCTiming": {"schemeIdUri", "value"},
@@ -53,7 +53,7 @@ class Segment:
 
 @dataclass
 class Period:
-    """`segments` by number, in seconds since availabilityStartTime."""
+    """`segments` by their time in the period's units."""
 
     start: float
     codecs: str
@@ -86,7 +86,6 @@ def check(data: bytes) -> Manifest:
         assert other.start > one.start
         end = max(segment.start + segment.seconds for segment in one.segments.values())
         assert other.start >= end - ROUNDING, "a period begins before the one before it ends"
-        assert max(one.segments) + 1 == min(other.segments)
     longest = max(each.seconds for period in periods.values() for each in period.segments.values())
     assert longest <= seconds(root.attrib["maxSegmentDuration"]) + ROUNDING
     return Manifest(
@@ -106,7 +105,7 @@ def check_update(old: Manifest, new: Manifest) -> None:
             continue
         assert (period.start, period.codecs) == (known.start, known.codecs)
         for number, segment in period.segments.items():
-            assert known.segments.get(number, segment) == segment, f"segment {number} changed"
+            assert known.segments.get(number, segment) == segment, f"the segment at {number} changed"
 
 
 def _all(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
@@ -126,9 +125,9 @@ def _period(element: ElementTree.Element) -> Period:
     [adaptation] = _all(element, "AdaptationSet")
     assert adaptation.attrib["mimeType"] == "audio/mp4"
     [template], [representation] = _all(adaptation, "SegmentTemplate"), _all(adaptation, "Representation")
-    assert "$Number$" in template.attrib["media"]
+    assert "$Time$" in template.attrib["media"]
     start, timescale = seconds(element.attrib["start"]), int(template.attrib["timescale"])
-    offset, number = int(template.attrib["presentationTimeOffset"]), int(template.attrib["startNumber"])
+    offset = int(template.attrib["presentationTimeOffset"])
     segments: dict[int, Segment] = {}
     time = None
     [timeline] = _all(template, "SegmentTimeline")
@@ -137,8 +136,9 @@ def _period(element: ElementTree.Element) -> Period:
         assert time >= offset, "a segment before its period"
         for _ in range(int(each.attrib.get("r", 0)) + 1):
             length = int(each.attrib["d"])
-            segments[number] = Segment(start + (time - offset) / timescale, length / timescale)
-            time, number = time + length, number + 1
+            assert time not in segments
+            segments[time] = Segment(start + (time - offset) / timescale, length / timescale)
+            time += length
     for stream in _all(element, "EventStream"):
         assert int(stream.attrib["timescale"]) == timescale
         events = _all(stream, "Event")

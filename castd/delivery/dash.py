@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from castd.delivery import playlists
 from castd.delivery.hls import redirect
 from castd.delivery.outputs import NOT_KEPT, Outputs, max_age, shared
-from castd.delivery.segments import init_name, segment_name
+from castd.delivery.segments import init_name, timed_name
 from castd.delivery.sessions import TOKEN
 from castd.errors import ClientError
 from castd.http.links import public_url
@@ -70,7 +70,7 @@ class Dash:
         if request.method == "HEAD":
             return shared(request, self._text(segmenter), mpd.CONTENT_TYPE, cache)
         # some players, as ffmpeg, do not care for Location
-        if TOKEN in request.query or self._sessions.returns(request, mount):
+        if TOKEN in request.query or self._sessions.returns(request, mount, PROTOCOL):
             text = self._text(segmenter)
             response = shared(request, text, mpd.CONTENT_TYPE, cache)
             session = self._sessions.attend(request, mount, call.grant, PROTOCOL)
@@ -93,7 +93,7 @@ class Dash:
     async def file(self, exchange: Exchange, call: Call) -> Response:
         """GET and HEAD of the time, or of a file."""
         if call.parameters["file"] != TIME:
-            return await self._outputs.file(exchange, call)
+            return await self._outputs.file(exchange, call, PROTOCOL)
         now = mpd.date_time(self._clock.wall()).encode()
         return Response(200, now, headers=(NOT_KEPT, ANY_ORIGIN))
 
@@ -133,8 +133,7 @@ def _period(segmenter: Segmenter, period: Period, segments: list[Segment]) -> mp
         timescale=track.sample_rate,
         offset=period.start,
         initialization=init_name(session, period.number),
-        media=segment_name(session, "$Number$", "m4s"),
-        start_number=segments[0].number,
+        media=timed_name(session, period.number),
         segments=[(each.start, each.samples) for each in segments],
         codecs=track.codecs,
         bandwidth=playlists.bandwidths(segments)[0],

@@ -95,6 +95,10 @@ class Hls:
             session.bytes_sent += len(response.body)
         return response
 
+    async def file(self, exchange: Exchange, call: Call) -> Response:
+        """GET and HEAD of a file."""
+        return await self._outputs.file(exchange, call, PROTOCOL)
+
 
 def redirect(location: str) -> Response:
     """Another place to go to."""

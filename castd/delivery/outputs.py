@@ -106,7 +106,7 @@ class Outputs:
             raise ClientError(503, "there is no segment yet", (("Retry-After", str(segmenter.target)), ANY_ORIGIN))
         return segmenter
 
-    async def file(self, exchange: Exchange, call: Call) -> Response:
+    async def file(self, exchange: Exchange, call: Call, protocol: str) -> Response:
         """Answer with a segment, a part or an initialisation segment.
 
         What is being made is waited for: parts are asked for by those whom a playlist hinted at them (bis §6.2.6),
@@ -120,10 +120,15 @@ class Outputs:
         if mount is None or segmenter is None or name is None or name["session"] != segmenter.session:
             raise _no_such_file()
         number, part = int(name["number"]), name["part"]
-        if name["kind"] == "mp4" and part is None:
+        if name["kind"] == "mp4" and part is None and name["time"] is None:
             data = _init(segmenter, number)
         elif segmenter.muxer is None or name["kind"] != segmenter.muxer.kind:
             data = None
+        elif name["time"] is not None:
+            start = number, int(name["time"])
+            await _wait_while(segmenter, lambda: start == segmenter.next_start)
+            segment = segmenter.find_by_time(*start)
+            data = segment.data if segment is not None and segment.complete else None
         elif part is None:
             await _wait_while(segmenter, lambda: number == segmenter.next_number)
             segment = segmenter.find(number)
@@ -136,7 +141,7 @@ class Outputs:
         if data is None:
             raise _no_such_file()
         if exchange.request.method == "GET":
-            self._sessions.credit(exchange.request, mount, len(data))
+            self._sessions.credit(exchange.request, mount, protocol, len(data))
         validators = Validators(f'"{call.parameters["file"]}"', int(segmenter.mount.started))
         headers = (FOR_EVER, ANY_ORIGIN, *validators.fields)
         if outcome(exchange.request, validators) == NOT_MODIFIED:

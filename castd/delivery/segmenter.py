@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from dataclasses import replace
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -79,7 +79,8 @@ class Segmenter:
         session: in all names; another one when the container changes.
         muxer: of the files; None before the first track is known.
         target: EXT-X-TARGETDURATION, seconds.
-        epoch: wall time, whole seconds, before which there is nothing; 0 before the first segment.
+        epoch: wall time that media time 0 of the first period would have; ffmpeg takes DASH's times to count from it. 0
+            before there is one.
         part_target: seconds, of the longest part; 0 before the first packet.
         held: all segments that may be asked for, oldest first; the last may be incomplete.
         titles: those told.
@@ -123,6 +124,7 @@ class Segmenter:
         self._goes_on = False  # where another process had read to
         self._pending: list[Packet] = []  # of the part that is being made
         self._pending_start = 0
+        self._segment_end = 0.0  # wall time
         self._lags: deque[float] = deque(maxlen=3)  # seconds that the live end was late, at each segment's end
 
     @classmethod
@@ -141,6 +143,8 @@ class Segmenter:
             segmenter.held.append(
                 Segment(each.number, period, each.start, each.parts, each.complete, each.position, each.kept_until)
             )
+        if segmenter.open is not None:
+            segmenter._segment_end = segmenter._end_of(segmenter.open.wall)
         if state.period is not None:
             segmenter._period = state.periods[state.period]
             segmenter._goes_on = True
@@ -184,6 +188,13 @@ class Segmenter:
         return self.held[-1].number + self.held[-1].complete if self.held else 0
 
     @property
+    def next_start(self) -> tuple[int, int]:
+        """Of the segment that is being made, or comes next: its period's number, and the media time in samples at which
+        it begins."""
+        period = self._period or (self.held[-1].period if self.held else None)
+        return period.number if period else 0, self.open.start if self.open else self._time
+
+    @property
     def listed(self) -> list[Segment]:
         """The complete segments of the playlist."""
         return [each for each in self.held if each.complete and each.number >= self._listed]
@@ -192,6 +203,10 @@ class Segmenter:
         """A segment that may be asked for, complete or not."""
         at = number - self.held[0].number if self.held else -1
         return self.held[at] if 0 <= at < len(self.held) else None
+
+    def find_by_time(self, period: int, start: int) -> Segment | None:
+        """As `find`, by the media time in samples at which a segment of a period begins."""
+        return next((each for each in self.held if (each.period.number, each.start) == (period, start)), None)
 
     def advance(self) -> bool:
         """Read what there is, up to about STEP_BYTES.
@@ -376,7 +391,7 @@ class Segmenter:
         cells = self._cells(period, self._pending_start)
         self._time += packet.samples
         after = self._cells(period, self._time)
-        if after[0] != cells[0]:
+        if period.wall(self._time) >= self._segment_end:
             self._close_segment()
         elif after != cells and self._has_parts:
             self._close_part()
@@ -400,8 +415,15 @@ class Segmenter:
 
     def _open_segment(self, period: Period) -> None:
         number = self.held[-1].number + 1 if self.held else self._cells(period, self._time)[0]
-        self.epoch = self.epoch or floor(period.origin + period.seconds(self._time))
+        self.epoch = self.epoch or period.origin
         self.held.append(Segment(number, period, self._time))
+        self._segment_end = self._end_of(period.wall(self._time))
+
+    def _end_of(self, start: float) -> float:
+        """The wall time at which a segment ends: the next multiple of its length. If that is near, this segment and the
+        next share what there is: of DASH, ffmpeg takes two that begin within a second for one."""
+        left = self.segment_seconds - start % self.segment_seconds
+        return start + left if left >= self.segment_seconds / 2 else start + (left + self.segment_seconds) / 2
 
     def _close_part(self) -> None:
         segment = self.open
@@ -413,7 +435,8 @@ class Segmenter:
         if not segment.parts and (before := self.titles.at(start)) is not None and before not in new:
             new.insert(0, before)  # for those who begin here
         rate = period.track.sample_rate
-        events = [Event(max(period.start, round(mark.time * rate)), mark.id, mark.tag) for mark in new]
+        # none before the sound it comes with: GStreamer would take its time for the beginning of all
+        events = [Event(max(self._pending_start, round(mark.time * rate)), mark.id, mark.tag) for mark in new]
         data = self.muxer.make(period.track, self._pending_start, self._pending, events)
         segment.parts.append(Part(self._pending_start, self._time - self._pending_start, data))
         self._pending = []

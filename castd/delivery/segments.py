@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 from castd.wire.packets import Track  # noqa: TC001 - msgspec reads the annotations of periods
 
-FILE = re.compile(r"(?P<session>[0-9a-f]{16})-(?P<number>[0-9]{1,18})(\.(?P<part>[0-9]{1,6}))?\.(?P<kind>m4s|mp4|ts)")
-"""Names of files: an initialisation segment's number is its period's."""
+FILE = re.compile(
+    r"(?P<session>[0-9a-f]{16})-(?P<number>[0-9]{1,18})(\.(?P<part>[0-9]{1,6})|t(?P<time>[0-9]{1,18}))?"
+    r"\.(?P<kind>m4s|mp4|ts)"
+)
+"""Names of files: an initialisation segment's number is its period's, and so is that of one called by its time."""
 
 MP4_TYPE, TS_TYPE = "audio/mp4", "video/mp2t"
 """RFC 4337; RFC 3555 §4.1.12, the one name there is for MPEG-TS, sound alone or not."""
@@ -112,7 +115,15 @@ def init_name(session: str, period: int) -> str:
     return f"{session}-{period}.mp4"
 
 
-def segment_name(session: str, number: int | str, kind: str) -> str:
+def timed_name(session: str, period: int) -> str:
+    """Of a period's MP4 segments by their time, as DASH has it (ISO/IEC 23009-1 §5.3.9.4.4).
+
+    ffmpeg 5.1 loses count of segments by number when the first of a manifest goes.
+    """
+    return f"{session}-{period}t$Time$.m4s"
+
+
+def segment_name(session: str, number: int, kind: str) -> str:
     """Of a segment.
 
     Args:

@@ -15,7 +15,7 @@ import logging
 import re
 from dataclasses import replace
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -92,6 +92,15 @@ class SessionState(msgspec.Struct):
             self.stay.begun += seconds
 
 
+class Player(NamedTuple):
+    """What a player is known by that shows no token."""
+
+    mount: str
+    protocol: str
+    address: str
+    agent: str
+
+
 class Session:
     """One listener; see castd.mount.party.Listener for what is not here.
 
@@ -130,9 +139,9 @@ class Session:
         self.on_gone: Callable[[Session], None] = lambda session: None
 
     @property
-    def player(self) -> tuple[str, str, str]:
+    def player(self) -> Player:
         """What it is known by without its token."""
-        return self.mount.name, self.address, self.agent
+        return Player(self.mount.name, self.protocol, self.address, self.agent)
 
     def state(self) -> SessionState:
         """All of it, for another process."""
@@ -175,7 +184,7 @@ class Sessions:
         self._guarded = guarded
         self._go_on_with_stay = go_on_with_stay
         self._by_token: dict[str, Session] = {}
-        self._by_player: dict[tuple[str, str, str], Session] = {}
+        self._by_player: dict[Player, Session] = {}
         self._heard: dict[Session, None] = {}  # those that are counted
         self._unheard: dict[Session, None] = {}
         self._gone: dict[str, Session] = {}
@@ -231,7 +240,7 @@ class Sessions:
         if session is not None:
             session.uses_token = True
         if session is None or session.mount is not mount:
-            session = self._by_player.get((mount.name, request.address, request.agent))
+            session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
             if session is None or token:
                 # one that is unknown, as after a restart, is as good as a new one, where everybody may listen
                 session = self._new(mount, request, grant, protocol, token if TOKEN_TEXT.fullmatch(token) else "")
@@ -242,14 +251,14 @@ class Sessions:
         self._by_player[session.player] = session
         return session
 
-    def returns(self, request: Request, mount: Mount) -> bool:
+    def returns(self, request: Request, mount: Mount, protocol: str) -> bool:
         """Whether a player asks for the first answer again that makes no use of its token."""
-        session = self._by_player.get((mount.name, request.address, request.agent))
+        session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
         return session is not None and not session.uses_token
 
-    def credit(self, request: Request, mount: Mount, sent_bytes: int) -> None:
+    def credit(self, request: Request, mount: Mount, protocol: str, sent_bytes: int) -> None:
         """Count what a player was sent that has no token in its URL."""
-        session = self._by_player.get((mount.name, request.address, request.agent))
+        session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
         if session is not None:
             session.bytes_sent += sent_bytes
 

@@ -50,8 +50,7 @@ class Period:
         timescale: units of a second.
         offset: media time that its start stands for, in those units.
         initialization: URL of the initialisation segment.
-        media: URL of the media segments, $Number$ in it.
-        start_number: of the first segment.
+        media: URL of the media segments, $Time$ in it.
         segments: media time and duration of each, in those units.
         codecs: as RFC 6381 names them.
         bandwidth: in bit/s.
@@ -66,7 +65,6 @@ class Period:
     offset: int
     initialization: str
     media: str
-    start_number: int
     segments: Sequence[tuple[int, int]]
     codecs: str
     bandwidth: int
@@ -135,7 +133,7 @@ def _period(period: Period, event_scheme: str) -> list[str]:
     lines += [
         '<AdaptationSet id="0" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">',
         f'<SegmentTemplate timescale="{period.timescale}" presentationTimeOffset="{period.offset}"'
-        f' startNumber="{period.start_number}" initialization={quoteattr(period.initialization)}'
+        f" initialization={quoteattr(period.initialization)}"
         f" media={quoteattr(period.media)}>",
         "<SegmentTimeline>",
         *_timeline(period.segments),

@@ -262,11 +262,26 @@ async def test_dash(autojump_clock: MockClock) -> None:
         template = ElementTree.fromstring(again.body).find(f".//{{{NAMESPACE}}}SegmentTemplate")
         assert template is not None
         assert (await get(castd, f"/live/dash/{template.attrib['initialization']}")).status == 200
-        number = template.attrib["media"].replace("$Number$", template.attrib["startNumber"])
-        segment = await get(castd, f"/live/dash/{number}")
+        segmenter = castd.server.segmenters.of(castd.mount("/live"))
+        first = segmenter.listed[0]
+        segment = await get(castd, "/live/dash/" + template.attrib["media"].replace("$Time$", str(first.start)))
         assert segment.headers["content-type"] == "audio/mp4"
-        assert segment.body == (await get(castd, f"/live/hls/{number}")).body
+        assert segment.body == first.data
+        assert (await get(castd, f"/live/dash/{segmenter.session}-0t{first.start + 1}.m4s")).status == 404
+        assert (await get(castd, f"/live/dash/{segmenter.session}-0t{segmenter.next_start[1]}.m4s")).status == 404
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", (await get(castd, "/live/dash/time")).text)
+
+
+async def test_a_player_that_asks_for_the_first_manifest_again_and_again(autojump_clock: MockClock) -> None:
+    async with station(aac(), AAC) as castd:
+        for _ in range(3):
+            assert (await get(castd, MANIFEST)).status == 200
+        assert heard(castd) == 1
+        await get(castd, MANIFEST, {"User-Agent": "another"})
+        assert heard(castd) == 1, "one look"
+        await get(castd, MEDIA)
+        assert heard(castd) == 2, "the same program, by HLS"
+        assert len(castd.server.sessions.states(castd.mount("/live"))) == 3
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,9 @@ class Segmenters:
             await self._woken.wait()
             self._woken = trio.Event()
             for segmenter in list(self._news):
-                del self._news[segmenter]
-                await self._catch_up(segmenter)
+                if segmenter in self._news:  # else it was dropped while another read
+                    del self._news[segmenter]
+                    await self._catch_up(segmenter)
             await trio.sleep(PACE_SECONDS)
 
     async def _catch_up(self, segmenter: Segmenter) -> None:

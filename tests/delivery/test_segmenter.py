@@ -7,13 +7,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castd.delivery import dash, playlists
 from castd.delivery.segmenter import FEWEST_LISTED, Segmenter
 from castd.delivery.segmenter_state import SegmenterState
+from castd.delivery.segmenters import Segmenters
 from castd.delivery.segments import init_name
+from castd.mount.party import Goodbye
 from castd.mount.shape import Shape
 from tests import hls, mpd
 from tests.delivery.studio import SAMPLES, Pages, Studio, catch_up, units
@@ -238,3 +241,24 @@ def test_another_process_goes_on_at_the_same_byte(codec: str) -> None:
         assert (one.start, one.data, one.kept_until) == (other.start, other.data, other.kept_until)
     assert there.version > 0
     assert playlists.media(there, skip=False) == playlists.media(here, skip=False)
+
+
+async def test_a_segmenter_that_goes_while_another_reads() -> None:
+    """The task that drives all of them goes on: whose mount closes meanwhile is left out."""
+    one, other = Studio(), Studio()
+    segmenters = Segmenters()
+    for studio in (one, other):
+        studio.play(1)
+        segmenters.of(studio.mount)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(segmenters.run)
+        while not segmenters.of(one.mount).version:
+            await trio.lowlevel.checkpoint()
+        other.mount.close(Goodbye.SOURCE_ENDED)
+        segmenters.tidy()
+        one.play(20)
+        with trio.fail_after(5):
+            while not segmenters.of(one.mount).ready:
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert len(segmenters) == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from castd.config.model import Server as ServerSettings
+from castd.delivery.rewinds import Rewinds
 from castd.mount.party import Goodbye
+from castd.mount.rewind import RewindFile
 from tests.support import ADMIN, FRAME_BYTES, FRAME_SECONDS, Ear, Serving, configured, head, serving, until
 
 REWIND = {"default": {"rewind_seconds": 120.0, "linger_seconds": 60.0}}
@@ -160,3 +164,60 @@ async def test_a_disk_with_too_little_room(
         await encoder.push(200)
         assert await numbers(ear, 999) == list(range(999))
         assert (await castd.ask(head("HEAD", "/live?t=-5"))).status == 200, "of what is in memory"
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError(errno.EROFS, "Read-only file system"), RuntimeError("can't start new thread")]
+)
+async def test_a_disk_that_fails(
+    trouble: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs what can be rewound; the mount plays on."""
+    caplog.set_level(logging.INFO)
+
+    def fail(*args: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("castd.delivery.rewinds.SAVE_SECONDS", 0.0)
+    async with radio(tmp_path, rewind_seconds=30.0) as castd:
+        await push(castd, 60)
+        await on_file(castd)
+        with monkeypatch.context() as patched:
+            patched.setattr(RewindFile, "save", fail)
+            patched.setattr(RewindFile, "remove", fail)
+            await until(lambda: "will not know what can be rewound" in caplog.text)
+            patched.setattr(Rewinds, "_wanted", lambda self, name: 0.0)
+            caplog.clear()
+            castd.server.registry.mounts.pop("/live").close(Goodbye.SOURCE_ENDED)
+            await until(lambda: "cannot be removed" in caplog.text or "will not know" in caplog.text)
+            await push(castd, 10)
+        assert castd.mount("/live").source is not None
+
+
+async def test_a_file_that_comes_when_another_process_has_the_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is nobody's: the mount stays as the other process has it, and so do its files."""
+    begun, go_on, made = threading.Event(), threading.Event(), list[int]()
+    allocate = RewindFile.allocate
+
+    def slowly(file: RewindFile, wanted: int, least: int) -> tuple[int, int]:
+        begun.set()
+        assert go_on.wait(60)
+        descriptor, size = allocate(file, wanted, least)
+        made.append(descriptor)
+        return descriptor, size
+
+    def let_go(descriptor: int) -> bool:
+        return not Path(f"/proc/self/fd/{descriptor}").exists()
+
+    monkeypatch.setattr(RewindFile, "allocate", slowly)
+    async with radio(tmp_path) as castd:
+        await push(castd, 30)
+        mount = castd.mount("/live")
+        await until(begun.is_set)
+        del castd.server.registry.mounts["/live"]
+        go_on.set()
+        await until(lambda: bool(made) and (mount.on_file or let_go(made[0])))
+        assert not mount.on_file
+        mount.close(Goodbye.HANDED_OVER)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
+from castd.errors import lacks_resources
 from castd.mount.rewind import GRAIN_BYTES, Marks, RewindFile, marks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from castd.config import Current
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
@@ -58,22 +62,29 @@ class Rewinds:
         if self._state_dir:
             await trio.to_thread.run_sync(self._remember, limiter=_disk)
         for mount in list(self._registry.mounts.values()):
-            if mount.on_file:  # another process had it
+            if mount.on_file and self._wanted(mount.name):  # another process had it
                 self._at_work[mount.name] = mount
         task_status.started()
         try:
             while True:
                 await trio.sleep(LOOK_SECONDS)
-                for mount in list(self._registry.mounts.values()):
-                    await self._look(mount)
-                await self._put_away()
-                if trio.current_time() - self._saved >= SAVE_SECONDS:
-                    self._saved = trio.current_time()
-                    await self._save(closed=False)
+                try:
+                    await self._look_after_all()
+                except Exception:  # a bug; it may cost what can be rewound, and nobody what is live
+                    log.exception("what can be rewound is not looked after for a while")
+                    await trio.sleep(RETRY_SECONDS)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + LAST_SECONDS):
                 await self._put_away()
                 await self._save(closed=True)  # sources have ended before this
+
+    async def _look_after_all(self) -> None:
+        for mount in list(self._registry.mounts.values()):
+            await self._look(mount)
+        await self._put_away()
+        if trio.current_time() - self._saved >= SAVE_SECONDS:
+            self._saved = trio.current_time()
+            await self._save(closed=False)
 
     @property
     def _state_dir(self) -> str:
@@ -90,7 +101,7 @@ class Rewinds:
                 self._remembered[marks.name] = marks
             elif marks is not None:
                 log.info("%s: is not to be rewound any more; %s is removed", marks.name, file.ring)
-                file.remove()
+                _remove(file)
 
     def _reopen(self, mount: Mount) -> None:
         """A mount is new: have it go on with what one of its name had."""
@@ -108,7 +119,12 @@ class Rewinds:
     async def _look(self, mount: Mount) -> None:
         """Give a mount a file, or a larger one, if it is time."""
         wanted, held = self._wanted(mount.name), _held(mount)
-        if not wanted or held < KNOWN_SECONDS or trio.current_time() < self._not_before.get(mount.name, 0.0):
+        if (
+            not self._is_here(mount)
+            or not wanted
+            or held < KNOWN_SECONDS
+            or trio.current_time() < self._not_before.get(mount.name, 0.0)
+        ):
             return
         oldest = mount.timeline.oldest
         assert oldest is not None
@@ -121,13 +137,16 @@ class Rewinds:
         file, least = RewindFile.of(self._state_dir, mount.name), _grains(mount.ring.capacity)
         try:
             descriptor, got = await trio.to_thread.run_sync(file.allocate, max(size, least), least, limiter=_disk)
-            if mount.closed:
+            if not self._is_here(mount):
                 os.close(descriptor)
-                file.remove()
+                if mount.closed and mount.name not in self._registry.mounts:
+                    file.remove()
                 return
             mount.move_ring(descriptor, got)
-        except (OSError, ValueError) as error:
-            log.error("%s: plays on, but cannot be rewound: %s", mount.name, error)
+        except Exception as error:
+            if not isinstance(error, OSError | ValueError) and not lacks_resources(error):
+                raise
+            log.error("%s: plays on, but cannot be rewound: %s", mount.name, error or "no memory")
             return
         self._at_work[mount.name] = mount
         if got < bytes_wanted:
@@ -145,23 +164,39 @@ class Rewinds:
                 self._remembered[name] = marks_of(mount, closed=True)
                 await self._write(name, self._remembered[name])
             elif mount.closed:
-                await trio.to_thread.run_sync(RewindFile.of(self._state_dir, name).remove, limiter=_disk)
-            elif self._registry.mounts.get(name) is mount:
+                await self._in_thread(name, partial(_remove, RewindFile.of(self._state_dir, name)))
+            elif self._is_here(mount):
                 continue
             if self._at_work.get(name) is mount:
                 del self._at_work[name]
 
     async def _save(self, *, closed: bool) -> None:
         for name, mount in list(self._at_work.items()):
-            if self._registry.mounts.get(name) is mount:
+            if self._is_here(mount):
                 await self._write(name, marks_of(mount, closed=closed))
 
     async def _write(self, name: str, marks: Marks) -> None:
         file = RewindFile.of(self._state_dir, name)
+        await self._in_thread(name, partial(file.save, marks))
+
+    async def _in_thread(self, name: str, work: Callable[[], None]) -> None:
         try:
-            await trio.to_thread.run_sync(file.save, marks, limiter=_disk)
-        except OSError as error:
-            log.error("%s: the next process will not know what can be rewound: %s", name, error)
+            await trio.to_thread.run_sync(work, limiter=_disk)
+        except Exception as error:
+            if not isinstance(error, OSError) and not lacks_resources(error):
+                raise
+            log.error("%s: the next process will not know what can be rewound: %s", name, error or "no memory")
+
+    def _is_here(self, mount: Mount) -> bool:
+        """Neither closed nor handed over to another process."""
+        return self._registry.mounts.get(mount.name) is mount
+
+
+def _remove(file: RewindFile) -> None:
+    try:
+        file.remove()
+    except OSError as error:
+        log.error("%s takes room on the disk and cannot be removed: %s", file.ring, error)
 
 
 def _held(mount: Mount) -> float:

@@ -20,6 +20,7 @@ from castd.mount.party import Goodbye
 from castd.mount.shape import Shape
 from tests import hls, mpd
 from tests.delivery.studio import SAMPLES, Pages, Studio, catch_up, units
+from tests.support import until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -257,8 +258,7 @@ async def test_a_segmenter_that_goes_while_another_reads() -> None:
         other.mount.close(Goodbye.SOURCE_ENDED)
         segmenters.tidy()
         one.play(20)
-        with trio.fail_after(5):
-            while not segmenters.of(one.mount).ready:
-                await trio.sleep(0.01)
+        with trio.fail_after(60):
+            await until(lambda: segmenters.of(one.mount).ready)
         nursery.cancel_scope.cancel()
     assert len(segmenters) == 1

@@ -56,6 +56,9 @@ START_SECONDS = 30.0
 ASTRAY_SECONDS = 0.001
 """What comes out of the child begins where the last ended, but for rounding; else audio is missing."""
 
+FAR_SECONDS = 600.0
+"""Beyond the longest burst and what may wait: what the child says must be this near to what was asked."""
+
 TITLES = 100
 """That may wait for their audio."""
 
@@ -205,6 +208,9 @@ class Rendition:
             self._told(f"nothing of {self._plan.of} can be encoded: {encoded.trouble}")
         if not encoded.data:
             return
+        now = self._of.timeline.end
+        if not now - FAR_SECONDS <= encoded.start <= encoded.end <= now + FAR_SECONDS:  # or none is a number
+            raise Failed("it told times that cannot be")
         if self._source is None:
             self._offset = self._end = encoded.start
             self._claim(encoded.start)

@@ -1,4 +1,4 @@
-"""A tone by ffmpeg, its renditions in AAC, Opus and MP3, and ffmpeg again; and a process that is killed."""
+"""A tone by ffmpeg, its renditions in AAC, Opus and MP3, and ffmpeg again; a process that is killed, and an upgrade."""
 
 from __future__ import annotations
 
@@ -100,6 +100,11 @@ async def test_renditions_of_a_tone(tmp_path: Path) -> None:
                 return len(re.findall(r"/aac: process \d+ encodes", server.log())) == 2
 
             await until(again, seconds=30, what="another process")
+            with trio.fail_after(30):
+                while len(listener.reply.body) < before + 40_000:
+                    await listener.listen(0.2)
+            await server.upgrade()
+            before = len(listener.reply.body)
             with trio.fail_after(30):
                 while len(listener.reply.body) < before + 40_000:
                     await listener.listen(0.2)

@@ -42,6 +42,8 @@ while head := exactly(LENGTH.size):
         os.abort()
     if b"<00000777>" in data:
         write(1, LENGTH.pack(3) + b"abc")
+    if b"<00000888>" in data:
+        write(1, written(Encoded(data, float("nan"), float("inf"))))
     if data:
         write(1, written(Encoded(data, question.start, question.start + len(data) // 417 * 1152 / 44100)))
     else:
@@ -61,6 +63,7 @@ class Bench:
     current: Current
     live: Mount
     source: Source
+    clock: HandClock
     number: int = 0
 
     def push(self, count: int, first: int | None = None) -> None:
@@ -68,6 +71,7 @@ class Bench:
         data = b"".join(frame((self.number if first is None else first) + at) for at in range(count))
         start, end = self.number * FRAME_SECONDS, (self.number + count) * FRAME_SECONDS
         self.number += count
+        self.clock.now += count * FRAME_SECONDS
         self.live.append(self.source, Run(data, start, end, (Entry(0, start),)))
 
     def heard(self, name: str) -> bytes:
@@ -102,7 +106,7 @@ async def transcoding(**low: Any) -> AsyncIterator[Bench]:
 
     made = Renditions(current, registry, records, nothing, COMMAND)
     live = registry.open("/live")
-    bench = Bench(registry, made, current, live, fake_source())
+    bench = Bench(registry, made, current, live, fake_source(), clock)
     bench.connect()
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
@@ -117,13 +121,15 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def test_the_stream_at_its_times() -> None:
     async with transcoding() as bench:
-        bench.push(40)
+        for _ in range(10):
+            bench.push(4)
         low = await bench.until_heard(38)
         assert low.source is not None
         assert (low.source.protocol, low.source.fallback, low.shape) == ("transcode", "", Shape("mpeg", "mp3", 44_100))
         bench.live.set_title("Artist - Song", artist="Artist", title="Song", url="http://example.invalid/")
         told = bench.live.timeline.title
-        bench.push(40)
+        for _ in range(10):
+            bench.push(4)
         await bench.until_heard(78)
         title = low.timeline.title
         assert told is not None
@@ -134,9 +140,16 @@ async def test_the_stream_at_its_times() -> None:
         oldest = low.timeline.oldest
         assert oldest is not None
         assert oldest.time == 0.0
+        # what segments are cut by: the wall time that media time 0 would have
+        origins = [min(each.wall - each.time for each in mount.timeline.entries_from(1)) for mount in (bench.live, low)]
+        assert origins[1] == pytest.approx(origins[0], abs=0.11), "but for the distance of entries"
 
 
-@pytest.mark.parametrize(("poison", "words"), [(666, "ended: killed by SIGABRT"), (777, "gave an answer that is none")])
+@pytest.mark.parametrize(("poison", "words"), [
+    (666, "ended: killed by SIGABRT"),
+    (777, "gave an answer that is none"),
+    (888, "is given up: it told times that cannot be"),
+])  # fmt: skip
 async def test_a_crash_costs_a_line(
     poison: int, words: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,9 @@ WITHIN_SECONDS = 60.0
 
 PATIENCE_SECONDS = 45.0
 
+HOLD_BACK_SECONDS = 6.0
+"""Nearer than three of these segments to the live end no player may be that does not know parts."""
+
 SHORT = "hls_segment_seconds = 2.0\nhls_window_seconds = 12.0"
 
 
@@ -134,8 +137,8 @@ async def test_browsers_play_it(media: Mapping[str, Media], tmp_path: Path) -> N
             assert each.decoded_bytes > 0, name
             assert not each.errors, (name, each.errors)
         for name in ("low hls.js", "low shaka"):
-            # a player that had to stop goes on where it was
-            assert heard[name].latency < 3 + 1.5 * heard[name].stalls, heard[name]
+            # about 2.3 s and 1.5 s where the machine has nothing else to do (docs/hls.md)
+            assert heard[name].latency < HOLD_BACK_SECONDS, heard[name]
         found = await status(server, "/aac")
         assert found is not None
         assert found["listeners"] >= 5

@@ -56,6 +56,12 @@ UNHEARD = 10_000
 REMEMBERED_SECONDS = 300.0
 """For which the token of somebody who was told to go is good for nothing."""
 
+REMEMBERED = 10_000
+"""Such tokens, at most: the oldest go. Who only ever asks for first answers shall not fill the memory with them."""
+
+ASLEEP = (Goodbye.LEFT, Goodbye.SOURCE_ENDED)
+"""Who left so may come back with the same token."""
+
 _TOLD = (
     "token", "id", "address", "agent", "user", "protocol", "connected", "seen", "bytes_sent", "bytes_elsewhere",
     "position", "most_seconds", "since", "uses_token",
@@ -204,9 +210,10 @@ class Sessions:
             return None
         gone, session = self._gone.get(given), self._by_token.get(given)
         if gone is not None and gone.mount.name == mount:
-            if gone.gone is not Goodbye.LEFT:
+            if gone.gone not in ASLEEP:
                 raise ClientError(403, f"this session is over: it {(gone.gone or Goodbye.FAILED).words}")
-            if gone.stay is None:  # it fell asleep; a service that was told of that wants to be asked again
+            # it fell asleep; a service that was told of that, or that set a limit, wants to be asked again
+            if gone.stay is None and not gone.most_seconds:
                 return Grant(gone.user)
         return Grant(session.user) if session is not None and session.mount.name == mount else None
 
@@ -341,9 +348,12 @@ class Sessions:
         """It has left."""
         self._unheard.pop(session, None)
         self._heard.pop(session, None)
-        if self._by_token.pop(session.token, None):
+        if self._by_token.get(session.token) is session:  # not another's, at a mount that was opened again
+            del self._by_token[session.token]
             self._gone[session.token] = session
             session.seen = self._registry.clock.monotonic()
+            if len(self._gone) > REMEMBERED:
+                del self._gone[next(iter(self._gone))]
         if self._by_player.get(session.player) is session:
             del self._by_player[session.player]
         self._audience.leave(session)

@@ -435,7 +435,8 @@ class Mount:
             self.alike_from = self.ring.head
             self.timeline.part_from_head()
             for listener in list(self.listeners.values()):
-                if listener.connected < source.connected or self._joining:
+                came_before = listener.connected < source.connected or self._joining
+                if came_before or listener.position < self.alike_from:  # it came since then, and went back
                     listener.end(Goodbye.FORMAT_CHANGED)
         self.shape = source.shape
         self.on_feed(self)

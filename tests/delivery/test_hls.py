@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import re
@@ -18,7 +19,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from castd.access.links import signed
 from castd.delivery import playlists
 from castd.delivery.segmenter import Segmenter
-from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS
+from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS, Session
+from castd.mount.party import Goodbye
 from castd.wire.mpd import NAMESPACE
 from tests import hls
 from tests.delivery.studio import Studio, catch_up
@@ -223,6 +225,52 @@ async def test_tokens_that_are_never_used_are_forgotten(autojump_clock: MockCloc
         castd.server.sessions.tidy()
         assert castd.server.sessions.states(castd.mount("/live")) == []
         assert not [each for each in castd.server.records.recent if each.kind == "listener"], "nobody was here"
+
+
+async def test_a_flood_of_first_answers_is_no_flood_of_memory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("castd.delivery.sessions.UNHEARD", 5)
+    monkeypatch.setattr("castd.delivery.sessions.REMEMBERED", 3)
+    async with station() as castd:
+        urls = [await media_url(castd) for _ in range(12)]
+        held = [each for each in gc.get_objects() if isinstance(each, Session) and each.mount is castd.mount("/live")]
+        assert len(held) <= 5 + 3
+        assert (await get(castd, urls[-1])).status == 200
+
+
+async def test_a_mount_that_closes_and_comes_back(autojump_clock: MockClock) -> None:
+    """Players that ask on are heard again, each as one."""
+    async with station() as castd:
+        heard_before, not_yet = await media_url(castd), await media_url(castd)
+        await get(castd, heard_before)
+        castd.server.registry.mounts.pop("/live").close(Goodbye.SOURCE_ENDED)
+        encoder = await castd.encoder("/live")
+        await encoder.send(frames(0, 1200))
+        await wait_all_tasks_blocked()
+        for url in (heard_before, not_yet, not_yet):
+            assert (await get(castd, url)).status == 200
+        await trio.sleep(IDLE_SECONDS - 1)
+        await get(castd, not_yet)
+        await trio.sleep(UNHEARD_SECONDS - IDLE_SECONDS)
+        await get(castd, not_yet)
+        castd.server.sessions.tidy()
+        await get(castd, not_yet)
+        assert [each.protocol for each in castd.mount("/live").listeners.values()] == ["hls"]
+
+
+async def test_a_limit_of_a_service_is_asked_for_again(autojump_clock: MockClock) -> None:
+    """Who fell asleep does not lose it by coming back with the token alone."""
+    async with station(settings={"link_key": "a long word"}) as castd:
+        _, _, query = signed("a long word", "/live", 1 << 40, "anna").partition("?")
+        url = "/live/hls/" + (await get(castd, f"{FIRST}?{query}")).text.splitlines()[-1]
+        assert (await get(castd, url)).status == 200
+        [session] = castd.mount("/live").listeners.values()
+        assert isinstance(session, Session)
+        session.most_seconds = 60.0  # as castd.access.url_auth gives it
+        await trio.sleep(IDLE_SECONDS + 1)
+        castd.server.sessions.tidy()
+        assert (await get(castd, url)).status == 403
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from castd.delivery.pump import Pump
 from castd.errors import ClientError
 from castd.mount.mount import Mount
 from castd.mount.party import Goodbye
+from castd.mount.shape import Shape
 from tests.delivery.fakes import FakePoller, FakeSocket
 from tests.delivery.icy import deinterleave
 from tests.mount.fakes import FRAME_SECONDS, Encoder, HandClock, frames_of, settings
@@ -148,6 +149,24 @@ def test_one_at_the_oldest_end_is_moved_on_in_whole_frames() -> None:
     numbers = heard(listener)
     assert numbers == sorted(set(numbers))
     assert blocked.gone in (None, Goodbye.FELL_BEHIND)
+
+
+def test_no_format_is_heard_behind_another() -> None:
+    """Even of who came while nobody knew yet what the next source sends."""
+    radio = Radio()
+    mount = radio.mount
+    mount.recognised(radio.encoder.source, Shape("mpeg"), "audio/mpeg")
+    mount.release(radio.encoder.source)
+    radio.play(1, silent=True)
+    radio.encoder = Encoder(mount)
+    mount.take_on(radio.encoder.source)
+    radio.play(1, silent=True)
+    live = Listener(mount, FakeSocket(), position=mount.ring.head, connected=radio.time.now)
+    radio.pump.add(live)
+    listener = radio.go_back(60)
+    mount.recognised(radio.encoder.source, Shape("aac"), "audio/aac")
+    assert listener.gone is Goodbye.FORMAT_CHANGED
+    assert live.gone is None
 
 
 def test_moved_to_another_mount_it_hears_what_is_live() -> None:

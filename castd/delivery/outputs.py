@@ -116,7 +116,8 @@ class Outputs:
             ClientError: 404; 503: try again.
         """
         mount, name = self._aliases.find(call.mount), FILE.fullmatch(call.parameters["file"])
-        segmenter = self._segmenters.find(mount) if mount is not None else None
+        offered = mount is not None and mount.settings.hls and not mount.settings.no_mount
+        segmenter = self._segmenters.find(mount) if mount is not None and offered else None
         if mount is None or segmenter is None or name is None or name["session"] != segmenter.session:
             raise _no_such_file()
         number, part = int(name["number"]), name["part"]

@@ -132,8 +132,12 @@ class Predecessor:
                 more = self._hear(parts)
             self._channel.send(Taken())
             self._channel.receive(Go)
-        except (ChannelError, OSError, ValueError) as error:
-            raise ConfigError(f"nothing was taken over: {error}") from None
+        except BaseException as error:
+            for mount in parts.registry.mounts.values():
+                mount.part_with()  # whoever closes it must not end streams in memory that is the other's
+            if isinstance(error, ChannelError | OSError | ValueError):
+                raise ConfigError(f"nothing was taken over: {error}") from None
+            raise
         self._channel.close()
 
     def _hear(self, parts: Parts) -> bool:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -347,6 +348,17 @@ async def test_what_there_is_instead(path: str, file: str, kind: str, words: str
         assert reply.status == 404
         assert words in reply.text
         assert reply.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("settings", [{"hls": False}, {"no_mount": True}])
+async def test_switched_off_while_somebody_listens(settings: dict[str, Any], autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        playlist = (await get(castd, await media_url(castd))).text
+        segment = "/live/hls/" + playlist.splitlines()[-1]
+        assert (await get(castd, segment)).status == 200
+        mount = castd.mount("/live")
+        mount.reconfigure(replace(mount.settings, **settings))
+        assert (await get(castd, segment)).status == 404
 
 
 async def test_switched_off(autojump_clock: MockClock) -> None:

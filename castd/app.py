@@ -247,6 +247,7 @@ class Server:
             Route(read, "/api/v1/mounts/{name}/titles", Need.NOTHING, public.titles),
             Route(read, "/api/v1/mounts/{name}/events", Need.NOTHING, events.of_mount),
             Route(read, "/api/v1/mounts/{name}/hearing", Need.NOTHING, public.hearing),
+            Route(read, "/api/v1/mounts/{name}/window", Need.NOTHING, public.window),
             Route(read, "/api/v1/mounts/{name}/art", Need.NOTHING, art.show),
             Route(read, "/api/v1/mounts/{name}/qr", Need.NOTHING, public.qr),
             *_for_operators("read", True, [

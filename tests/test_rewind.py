@@ -64,6 +64,11 @@ async def test_by_seconds_and_by_titles(tmp_path: Path) -> None:
         assert re.fullmatch(r"/live\?start=\d+\.\d{3}", told[0]["listen"])
         song = await castd.ask(head("HEAD", told[0]["listen"]))
         assert song.status == 200
+        at = told[0]["media_seconds"] - 20
+        (number,) = await numbers(await castd.ear(f"/live?media={at}"), 1)
+        assert 0 <= at - number * FRAME_SECONDS < 1.5
+        (number,) = await numbers(await castd.ear(f"/live?media={at + 1000}"), 1)
+        assert number > sent - 400, "what has not come is the live end"
         farthest = await castd.ear("/live?t=-100000")
         (number,) = await numbers(farthest, 1)
         oldest = castd.mount("/live").timeline.oldest
@@ -71,6 +76,10 @@ async def test_by_seconds_and_by_titles(tmp_path: Path) -> None:
         assert 4 < number * FRAME_SECONDS - oldest.time < 7, "a little after the oldest, which goes next"
         shown = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live"))).body)
         assert shown["rewind_seconds"] == 60
+        (first,) = await numbers(await castd.ear("/live?media=0"), 1)
+        told = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live/window"))).body)
+        assert abs(told["live_media_seconds"] - sent * FRAME_SECONDS) < 0.1
+        assert abs(told["oldest_media_seconds"] - first * FRAME_SECONDS) < 1.5
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,8 @@ async def test_by_seconds_and_by_titles(tmp_path: Path) -> None:
         ("t=600", 400, "t is a number"),
         ("t=soon", 400, "t is a number"),
         ("t=-1e5", 400, "t is a number"),
+        ("media=soon", 400, "media is a number"),
+        ("media=-", 400, "media is a number"),
         ("start=soon", 400, "a moment is written"),
         ("start=2099-01-01T00:00:00Z", 400, "has not come yet"),
         ("start=2020-01-01T00:00:00Z", 404, "not held any more: the oldest is from 20"),
@@ -98,6 +109,8 @@ async def test_a_mount_that_keeps_nothing(tmp_path: Path) -> None:
         reply = await castd.ask(head("GET", "/live?t=-10"))
         assert reply.status == 404
         assert "rewind_seconds" in reply.text
+        told = json.loads((await castd.ask(head("GET", "/api/v1/mounts/live/window"))).body)
+        assert told["oldest_media_seconds"] is None
         assert not (tmp_path / "rewind").exists()
 
 

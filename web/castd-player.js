@@ -37,10 +37,14 @@ export function apiOf(streamUrl) {
 // as long as the listener wants sound. Stopping drops the connection instead of pausing it. There is never more than
 // one connection.
 //
+// Where a castd server keeps the past of a mount it plays that, too: play(url, from), and on from where it was after a
+// lost connection. play(url, player.place) after stop() makes a pause of it.
+//
 // Fires "change" whenever `state` or `url` changes, and when `heard` becomes known.
 export class CastdPlayer extends EventTarget {
   state = "stopped"; // | "connecting" | "playing" | "reconnecting" | "blocked" (the browser wants a click first)
   url = ""; // last asked for; kept after stop, so that it can be resumed
+  place = null; // media time from which it plays what was on before, or at which it was stopped; null: the live end
 
   #audio;
   #failures = 0;
@@ -77,14 +81,17 @@ export class CastdPlayer extends EventTarget {
     return this.#start === null || this.state !== "playing" ? null : this.#start + this.#audio.currentTime;
   }
 
-  // Call it in the click's own task: phones let sound start only there.
-  play(url) {
+  // Call it in the click's own task: phones let sound start only there. `from`: a media time; null for the live end.
+  play(url, from = null) {
+    this.#close();
+    this.place = from;
     this.url = new URL(url, document.baseURI).href;
     this.#failures = 0;
     this.#open("connecting");
   }
 
   stop(state = "stopped") {
+    this.place ??= this.heard;
     this.#close();
     this.#enter(state);
   }
@@ -111,6 +118,7 @@ export class CastdPlayer extends EventTarget {
     this.#id = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
     const url = new URL(this.url);
     url.searchParams.set("player", this.#id);
+    if (this.place !== null) url.searchParams.set("media", this.place.toFixed(3));
     this.#audio.src = url.href;
     this.#enter(state);
     this.#audio.play().catch((error) => {
@@ -122,6 +130,7 @@ export class CastdPlayer extends EventTarget {
   #close() {
     clearTimeout(this.#retryTimer);
     this.#retryTimer = 0;
+    if (this.place !== null) this.place = this.heard ?? this.place;
     this.#start = null;
     if (!this.#audio.hasAttribute("src")) return;
     this.#audio.pause();

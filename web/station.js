@@ -77,5 +77,5 @@ const up = `up ${duration((Date.now() - new Date(server.started)) / 1000)}`;
 setText($("server"), [server.software, server.location, server.admin_contact, up].filter(Boolean).join(" · "));
 $("mounts").replaceChildren();
 setUpVolume(player.audio);
-setUpMediaSession(player);
+setUpMediaSession({ play: () => player.resume(), pause: () => player.stop(), stop: () => player.stop() });
 show();

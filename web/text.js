@@ -41,3 +41,17 @@ export function duration(seconds) {
 }
 
 export const clock = (moment) => new Date(moment).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+
+// "1:02:03"
+export function timeOf(seconds) {
+  const [hours, minutes, rest] = [seconds / 3600, (seconds / 60) % 60, seconds % 60].map(Math.floor);
+  return [...(hours ? [hours, String(minutes).padStart(2, "0")] : [minutes]), String(rest).padStart(2, "0")].join(":");
+}
+
+// "12 minutes behind live", in steps that a screen reader may tell one after the other.
+export function behind(seconds) {
+  if (seconds < 55) return `${Math.max(10, Math.round(seconds / 10) * 10)} seconds behind live`;
+  const minutes = Math.round(seconds / 60);
+  const parts = [minutes >= 60 && count(Math.floor(minutes / 60), "hour"), minutes % 60 && count(minutes % 60, "minute")];
+  return `${parts.filter(Boolean).join(" ")} behind live`;
+}

@@ -75,8 +75,7 @@ export function setUpVolume(audio) {
   });
 }
 
-export function setUpMediaSession(player) {
-  const actions = { play: () => player.resume(), pause: () => player.stop(), stop: () => player.stop() };
+export function setUpMediaSession(actions) {
   for (const [action, handler] of Object.entries(actions)) {
     try {
       navigator.mediaSession?.setActionHandler(action, handler);

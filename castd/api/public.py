@@ -18,6 +18,7 @@ from castd.api.describe import (
     public_mounts,
 )
 from castd.api.operation import describes, public_answer, read_query
+from castd.delivery.pace import oldest_heard
 from castd.errors import ClientError
 from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, Response
@@ -113,6 +114,18 @@ class Public:
             if title.text and not (recent and recent[-1].text == title.text):
                 recent.append(describe_title(mount, title))
         return public_answer(exchange.request, shapes.Titles(mount=mount.name, titles=recent[: -limit - 1 : -1]))
+
+    @describes("How far back one may go", answer=shapes.Window, errors=(404,))
+    async def window(self, exchange: Exchange, call: Call) -> Response:
+        """GET /api/v1/mounts/{name}/window."""
+        mount = find_mount(self._registry, call.mount)
+        oldest = oldest_heard(mount)
+        value = shapes.Window(
+            mount=mount.name,
+            oldest_media_seconds=None if oldest is None else round(oldest, 3),
+            live_media_seconds=round(mount.timeline.end, 3),
+        )
+        return public_answer(exchange.request, value)
 
     @describes("What a player hears", answer=shapes.Hearing, query=HearingQuery, errors=(400, 404))
     async def hearing(self, exchange: Exchange, call: Call) -> Response:

@@ -110,6 +110,14 @@ class Titles(Struct, kw_only=True):
     titles: list[Title]
 
 
+class Window(Struct, kw_only=True):
+    """How far back a listener may go (?media=)."""
+
+    mount: str
+    oldest_media_seconds: Annotated[float | None, Meta(description="null where the mount keeps nothing")]
+    live_media_seconds: Annotated[float, Meta(description="at the live end, now")]
+
+
 class Hearing(Struct, kw_only=True):
     """Where a listener's stream begins: what it hears n seconds after its first sound is at media_seconds + n."""
 

@@ -44,16 +44,18 @@ class Pace:
 
 
 def asked_entry(mount: Mount, request: Request) -> EntryMark | None:
-    """Where a request wants to begin, by `t` (seconds before now, such as -600) or `start` (a moment, ISO 8601).
+    """Where a request wants to begin, by `t` (seconds before now, such as -600), `start` (a moment, ISO 8601) or
+    `media` (a media time in seconds, as the API tells it).
 
     Returns:
-        An entry; None if it asks for neither, and is to begin where everybody does.
+        An entry; None if it asks for none of them, or for a media time that has not come, and is to begin where
+        everybody does.
 
     Raises:
         ClientError: 400: they cannot be read, or mean the future; 404: that is not held, with what is.
     """
-    back, start = request.argument("t"), request.argument("start")
-    if back is None and start is None:
+    back, start, media = (request.argument(name) for name in ("t", "start", "media"))
+    if back is None and start is None and media is None:
         return None
     if not mount.settings.rewind_seconds:
         raise ClientError(404, "this mount cannot be rewound: its rewind_seconds are not set")
@@ -61,17 +63,29 @@ def asked_entry(mount: Mount, request: Request) -> EntryMark | None:
     if oldest is None or oldest.position >= mount.ring.head:
         raise ClientError(404, "nothing has been heard here yet")
     if back is not None:
-        return _entry_back(mount, oldest, back)
+        if not SECONDS.fullmatch(back) or float(back) > 0:
+            raise ClientError(400, "t is a number of seconds, such as -600 for ten minutes ago")
+        return _entry_heard(mount, oldest, mount.timeline.end + float(back))
+    if media is not None:
+        if not SECONDS.fullmatch(media):
+            raise ClientError(400, "media is a number of seconds, as media_seconds in the API")
+        return _entry_heard(mount, oldest, float(media)) if float(media) <= mount.timeline.end else None
     assert start is not None
     return entry_at(mount, start)
 
 
-def _entry_back(mount: Mount, oldest: EntryMark, back: str) -> EntryMark | None:
-    if not SECONDS.fullmatch(back) or float(back) > 0:
-        raise ClientError(400, "t is a number of seconds, such as -600 for ten minutes ago")
-    end = mount.timeline.end
-    time = max(end + float(back), min(oldest.time + EDGE_SECONDS, end))
+def _entry_heard(mount: Mount, oldest: EntryMark, time: float) -> EntryMark | None:
+    """Where a media time is heard; of one that is not held any more, a little after the oldest."""
+    time = max(time, min(oldest.time + EDGE_SECONDS, mount.timeline.end))
     return mount.timeline.rewound(time, oldest.position)
+
+
+def oldest_heard(mount: Mount) -> float | None:
+    """The media time to which a listener may go back; None if that is not possible."""
+    oldest, end = mount.timeline.rewound(-1.0, mount.alike_from), mount.timeline.end
+    if not mount.settings.rewind_seconds or oldest is None:
+        return None
+    return min(max(oldest.time + EDGE_SECONDS, end - mount.settings.rewind_seconds), end)
 
 
 def entry_at(mount: Mount, moment: str) -> EntryMark:

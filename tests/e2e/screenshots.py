@@ -28,6 +28,7 @@ from tests.e2e.program import Program
 from tests.e2e.server import ADMIN_PASSWORD, SOURCE_PASSWORD, Castd, live, source_url
 from tests.e2e.test_listeners_page import free_port
 from tests.e2e.test_operators_page import sign_in, tab
+from tests.e2e.test_timeline import Past
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -55,6 +56,7 @@ description = "Northern lights, southern nights: music without borders, around t
 genre = "Eclectic"
 url = "https://aurora.example/"
 group = "Aurora"
+rewind_seconds = 3600
 [mounts."/live-low"]
 name = "Radio Aurora, for slow lines"
 group = "Aurora"
@@ -63,6 +65,14 @@ name = "A mount without a title"
 [mounts."/long"]
 name = "Klassik am Abend, live aus dem Großen Saal"
 """
+
+SONGS = {
+    "Nils Frahm - Says": 250.0,
+    "Hania Rani - Glass": 220.0,
+    "Ólafur Arnalds - Saman": 190.0,
+    "Moderat - A New Error": 370.0,
+}
+"""What was on before, and for how many seconds."""
 
 AGENTS = (
     "VLC/3.0.18 LibVLC/3.0.18",
@@ -105,6 +115,17 @@ def playing(page: Page) -> None:
     page.wait_for_timeout(6000)
 
 
+def back(page: Page) -> None:
+    """Some minutes ago, with the pointer on another song."""
+    playing(page)
+    box = page.locator("#timeline input").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 9)
+    page.wait_for_timeout(6000)
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 9)
+    page.wait_for_timeout(500)
+
+
 def opened(page: Page) -> None:
     playing(page)
     page.click("#share summary")
@@ -127,14 +148,14 @@ SHOTS = [
     Shot("station-dark", "/", scheme="dark", prepare=playing),
     Shot("station-phone", "/", PHONE, prepare=playing),
     Shot("station-phone-dark", "/", PHONE, "dark", prepare=playing),
-    Shot("mount", "/p/live", prepare=playing),
-    Shot("mount-dark", "/p/live", scheme="dark", prepare=playing),
+    Shot("mount", "/p/live", prepare=back),
+    Shot("mount-dark", "/p/live", scheme="dark", prepare=back),
     Shot("mount-phone", "/p/live", PHONE, prepare=opened, whole=True),
-    Shot("mount-phone-dark", "/p/live", PHONE, "dark", prepare=playing),
+    Shot("mount-phone-dark", "/p/live", PHONE, "dark", prepare=back),
     Shot("mount-without-title", "/p/quiet", PHONE),
     Shot("mount-long-title", "/p/long", PHONE, prepare=playing),
     Shot("mount-off-air", "/p/nothing"),
-    Shot("embedded", "/p/live?embed=1", (480, 180), prepare=playing),
+    Shot("embedded", "/p/live?embed=1", (480, 180), prepare=back),
     Shot("api", "/api/"),
     Shot("api-phone-dark", "/api/", PHONE, "dark"),
     Shot("sign-in", "/admin/"),
@@ -226,16 +247,14 @@ async def forty(work: Path, folder: Path, second: bytes) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def people(castd: Castd, nursery: trio.Nursery, art: str) -> None:
-    """Listeners who stay, who have gone, who were sent away; songs that were on."""
+async def people(castd: Castd, nursery: trio.Nursery, art: str, past: Past) -> None:
+    """Listeners who stay, who have gone, who were sent away; the song that is on."""
     for number, agent in enumerate(AGENTS * 3):
         nursery.start_soon(listen, castd.address, ("/live", "/live-low", "/long")[number % 3], agent)
     for agent in AGENTS[:4]:
         nursery.start_soon(listen, castd.address, "/live", agent, 2)
-    for song in ("Nils Frahm - Says", "Hania Rani - Glass", "Ólafur Arnalds - Saman", "Moderat - A New Error"):
-        await title(castd.address, "/live", song)
-        await trio.sleep(1)
     await title(castd.address, "/live", "Aurora Ensemble - Nordlicht", art)
+    await past.send(150)
     await title(castd.address, "/long", f"Ludwig van Beethoven - {LONG}")
     for ban in BANS:
         command = ["curl", "-sf", "-u", f"admin:{ADMIN_PASSWORD}", "-d", ban, f"{castd.address}/api/v1/admin/bans"]
@@ -264,10 +283,12 @@ async def main(folder: Path) -> None:
             nursery = await running.enter_async_context(trio.open_nursery())
             castd = await running.enter_async_context(Castd(work / "castd", SETTINGS))
             await running.enter_async_context(Program(serve, work / "pictures.log"))
-            for mount, form in (("/live", "mp3"), ("/live-low", "opus"), ("/long", "flac"), ("/quiet", "aac")):
+            past = Past(castd, media["mp3"], SONGS)
+            await nursery.start(past.run)
+            for mount, form in (("/live-low", "opus"), ("/long", "flac"), ("/quiet", "aac")):
                 await running.enter_async_context(encode(media[form], castd, mount, work / f"{mount[1:]}.log"))
                 await live(castd, mount)
-            await people(castd, nursery, f"http://127.0.0.1:{port}/cover.png")
+            await people(castd, nursery, f"http://127.0.0.1:{port}/cover.png", past)
             await trio.sleep(25)  # a few samples of how steadily the sources send
             for error in await visit(work / "profile", take(castd.address, SHOTS, folder)):
                 print(f"on the console: {error}", file=sys.stderr)

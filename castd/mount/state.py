@@ -49,5 +49,7 @@ class MountState(msgspec.Struct):
         self.appended += seconds
         if self.lost is not None:
             self.lost += seconds
+        if self.base is not None and not self.timed:  # its source has no times but the clock's
+            self.base -= seconds
         for source in self.sources:
             source.later(seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from castd.config import Config, Current
@@ -212,3 +214,24 @@ def test_the_time_of_streams_without_time_goes_on_from_source_to_source() -> Non
     with here.claim(timed.source):
         timed.feed(40)
     assert here.timeline.end == pytest.approx(2 * 99 + 40 * FRAME_SECONDS)
+
+
+@pytest.mark.parametrize("later", [500_000.0, -500_000.0])
+def test_time_goes_on_in_a_process_whose_clock_is_another(later: float) -> None:
+    """Where frames have no times, the clock's are taken: its difference is no audio."""
+    old, new = HandClock(), HandClock()
+    before = Mount("/m", settings(), old.clock)
+    before.take_on(source("application/octet-stream"))
+    piece = Run(b"x" * 100, None, None, (Entry(0, 0.0),))
+    for _ in range(100):
+        old.now += 0.1
+        before.append(before.sources[0], piece)
+    state = before.state()
+    state.later(later)
+    new.now = old.now + later
+    after = Mount("/m", settings(), new.clock)
+    after.go_on_from(state, os.dup(before.ring.descriptor))
+    for _ in range(10):
+        new.now += 0.1
+        after.append(after.sources[0], piece)
+    assert abs(after.timeline.end - before.timeline.end - 1) < 0.01

@@ -33,7 +33,10 @@ DISPLAYED = {
     "api/bans.py": "when a ban is to end",
     "app.py": "gives the clock to everybody",
     "cli.py": "when a link or token is to end",
+    "delivery/dash.py": "DASH's dates, and the time its clients set their clocks by",
     "delivery/pace.py": "who goes back to a moment names it by the wall clock",
+    "delivery/segmenter.py": "segments of one programme's mounts are cut at the same moments",
+    "delivery/segments.py": "dates of segments",
     "ingest/recorder.py": "names of files",
     "mount/mount.py": "when marks were set, for people",
     "mount/registry.py": "when the server began, for people",
@@ -43,6 +46,7 @@ DISPLAYED = {
     "stats/hooks/webhooks.py": "X-Castd-Timestamp",
     "stats/records.py": "access.log",
     "stats/visits.py": "when somebody came, for people",
+    "transcode/rendition.py": "a rendition's marks have the moments of the original's",
 }
 """All that ask what time it is, and why they may."""
 

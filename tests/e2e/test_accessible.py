@@ -82,8 +82,8 @@ async def test_every_page(media: Mapping[str, Media], tmp_path: Path) -> None:
     async with (
         Castd(tmp_path / "empty") as empty,
         Castd(tmp_path / "castd", '[mounts."/mp3"]\nname = "Radio"\ndescription = "Words"\n') as castd,
-        publish(media["mp3"], castd, "/mp3", tmp_path / "encoder.log"),
-        publish(media["opus"], castd, "/opus", tmp_path / "opus.log"),
+        publish(media["mp3"], castd, "/mp3", tmp_path / "encoder.log", again=True),
+        publish(media["opus"], castd, "/opus", tmp_path / "opus.log", again=True),
     ):
         await live(castd, "/mp3")
         await live(castd, "/opus")
@@ -116,7 +116,10 @@ async def test_by_keyboard(media: Mapping[str, Media], tmp_path: Path) -> None:
         page.keyboard.press("ArrowLeft")
         assert page.evaluate("() => document.getElementById('player').volume") < before
 
-    async with Castd(tmp_path / "castd") as castd, publish(media["mp3"], castd, "/mp3", tmp_path / "encoder.log"):
+    async with (
+        Castd(tmp_path / "castd") as castd,
+        publish(media["mp3"], castd, "/mp3", tmp_path / "encoder.log", again=True),
+    ):
         await live(castd, "/mp3")
         with trio.fail_after(180):
             await visit(tmp_path / "profile", look)

@@ -21,8 +21,10 @@ class Method(StrEnum):
     CHUNKED = "chunked"
 
 
-def publish(media: Media, server: Server, mount: str, log: Path, method: Method = Method.PUT) -> Program:
-    """An ffmpeg that sends a file to a mount, to be entered."""
+def publish(
+    media: Media, server: Server, mount: str, log: Path, method: Method = Method.PUT, *, again: bool = False
+) -> Program:
+    """An ffmpeg that sends a file to a mount, once or again and again, to be entered."""
     match method:
         case Method.PUT:
             target = ["-ice_name", "Lab é", source_url(server, mount)]
@@ -30,6 +32,7 @@ def publish(media: Media, server: Server, mount: str, log: Path, method: Method 
             target = ["-ice_name", "Lab é", "-legacy_icecast", "1", source_url(server, mount)]
         case Method.CHUNKED:
             target = ["-method", "PUT", "-auth_type", "basic", source_url(server, mount, "http")]
-    copy = ["-re", "-i", str(media.path), "-map", "0:a", "-c", "copy", "-flush_packets", "1"]
+    loop = ["-stream_loop", "-1"] if again else []
+    copy = ["-re", *loop, "-i", str(media.path), "-map", "0:a", "-c", "copy", "-flush_packets", "1"]
     form = ["-f", media.format.container, "-content_type", media.format.content_type]
     return Program(["ffmpeg", "-nostdin", "-hide_banner", "-v", "warning", *copy, *form, *target], log)

@@ -348,7 +348,8 @@ class Sessions:
         """It has left."""
         self._unheard.pop(session, None)
         self._heard.pop(session, None)
-        if self._by_token.get(session.token) is session:  # not another's, at a mount that was opened again
+        holder = self._by_token.get(session.token)
+        if holder is session:  # not another's, at a mount that was opened again
             del self._by_token[session.token]
             self._gone[session.token] = session
             session.seen = self._registry.clock.monotonic()

@@ -49,6 +49,7 @@ PUBLIC = {
     ("GET", "/api/v1/mounts/{name}/titles"),
     ("GET", "/api/v1/mounts/{name}/events"),
     ("GET", "/api/v1/mounts/{name}/hearing"),
+    ("GET", "/api/v1/mounts/{name}/window"),
     ("GET", "/api/v1/mounts/{name}/art"),
     ("GET", "/api/v1/mounts/{name}/qr"),
     ("GET", "/api/v1/openapi.json"),

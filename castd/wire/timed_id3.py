@@ -1,6 +1,6 @@
 """ID3v2.4 tags that tell, within a stream, what is heard from a moment on (https://id3.org/id3v2.4.0-frames).
 
-Apple's "Timed Metadata for HTTP Live Streaming" has them in MPEG transport streams and packed audio; "Carriage of ID3
+Apple's "Timed Metadata for HTTP Live Streaming" has them in MPEG transport streams; "Carriage of ID3
 Timed Metadata in the Common Media Application Format" in MP4. mutagen writes them.
 """
 
@@ -10,11 +10,9 @@ from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from mutagen.id3 import ID3, PRIV, TALB, TIT2, TPE1, WXXX
+from mutagen.id3 import ID3, TALB, TIT2, TPE1, WXXX
 
 _UTF_8 = 3
-_TIMESTAMP_OWNER = "com.apple.streaming.transportStreamTimestamp"
-_CLOCK_BITS = 33
 _RESERVED = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -32,9 +30,7 @@ class Event(NamedTuple):
     data: bytes
 
 
-def tag(
-    title: str = "", artist: str = "", album: str = "", url: str = "", *, transport_timestamp: int | None = None
-) -> bytes:
+def tag(title: str = "", artist: str = "", album: str = "", url: str = "") -> bytes:
     """A tag with what is not empty.
 
     Args:
@@ -42,13 +38,8 @@ def tag(
         artist: of the title.
         album: likewise.
         url: anything; what no URL may contain is percent-encoded.
-        transport_timestamp: of the first sample of a segment of packed audio (RFC 8216 §3.4), in 1/90,000 s; counted
-            modulo 2^33.
     """
     frames: Any = ID3()  # type: ignore[no-untyped-call]
-    if transport_timestamp is not None:
-        time = transport_timestamp % (1 << _CLOCK_BITS)
-        frames.add(PRIV(owner=_TIMESTAMP_OWNER, data=time.to_bytes(8)))  # type: ignore[no-untyped-call]
     for frame, text in ((TIT2, title), (TPE1, artist), (TALB, album)):
         if text:
             frames.add(frame(encoding=_UTF_8, text=text))

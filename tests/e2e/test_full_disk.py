@@ -6,26 +6,25 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from tests.e2e.disk import small_disk
 from tests.e2e.program import until
 from tests.e2e.remote import Remote
 from tests.e2e.server import ADMIN_PASSWORD, Castd, set_title
 from tests.support import FRAME_BYTES, head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.needs("mount", "umount"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk"),
 ]
 
 SETTINGS = """\
@@ -43,20 +42,6 @@ events = ["listener.*", "title"]
 """
 
 ADMIN = ("admin", ADMIN_PASSWORD)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """A megabyte, at the state directory of a castd of this folder."""
-    disk = folder / "state"
-    disk.mkdir(mode=0o700)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "castd-test", disk], capture_output=True)
-    if done.returncode:
-        pytest.skip(f"this root may not mount: {done.stderr.decode().strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(disk: Path) -> None:
@@ -89,7 +74,7 @@ def visits(disk: Path) -> set[str]:
 
 
 async def test_a_full_disk_costs_what_is_written_and_nothing_else(tmp_path: Path) -> None:
-    with small_disk(tmp_path) as disk:
+    with small_disk(tmp_path, 1) as disk:
         settings = SETTINGS.format(disk=disk)
         async with Castd(tmp_path, settings) as castd, Remote(castd) as remote, remote.canary():
 

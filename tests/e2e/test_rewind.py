@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
-from tests.conftest import unavailable
 from tests.e2e.client import Listener
+from tests.e2e.disk import small_disk
 from tests.e2e.server import SOURCE_PASSWORD, Castd
 from tests.e2e.test_upgrade import check_numbers, numbers
 from tests.support import FRAME_BYTES, FRAME_SECONDS, basic, frame
@@ -114,22 +111,10 @@ async def test_ffmpeg_plays_what_was_on(name: str, media: Mapping[str, Media], t
         nursery.cancel_scope.cancel()
 
 
-@contextmanager
-def disk(folder: Path, mebibytes: int) -> Iterator[None]:
-    """A file system of its own at a folder."""
-    folder.mkdir(parents=True)
-    options = ["-t", "tmpfs", "-o", f"size={mebibytes}m", "castd-test", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options], check=False).returncode:
-        unavailable("a file system can only be mounted by root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
+@pytest.mark.needs("mount", "umount")
 async def test_a_disk_that_is_smaller_than_the_past(tmp_path: Path) -> None:
     """What fits is offered: 64 MiB are left to logs and records, and two are free beyond."""
-    with disk(tmp_path / "castd" / "state", 67):
+    with small_disk(tmp_path / "castd", 67):
         async with Castd(tmp_path / "castd", REWIND.format(seconds=3600)) as castd, trio.open_nursery() as nursery:
             encoder = counting(castd, 4000)
             await nursery.start(encoder.run)

@@ -144,6 +144,7 @@ class Server:
         self.renditions = Renditions(current, self.registry, self.records, self.relays.summon)
         self.directories = Directories(current, self.registry)
         self.samples = Samples(self.registry)
+        self.icecast_status = IcecastStatus(current, self.registry)
         self.levels = Levels(self.registry)
         self.log_tail = LogTail()
         self.hooks = Hooks(config.hooks, config.server.state_dir, self.events)
@@ -195,7 +196,7 @@ class Server:
     def _routes(self, aliases: Aliases, playlists: Playlists) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         settings = Settings(self.reloader)
-        status, admin = IcecastStatus(self.current, self.registry), IcecastAdmin(self.registry)
+        status, admin = self.icecast_status, IcecastAdmin(self.registry)
         mounts = MountCommands(self.current, self.registry, self.pump, self.fallbacks)
         desk = MountDesk(self.registry, self.pump, self.fallbacks)
         shoutcast_status = ShoutcastStatus(self.current, self.registry, aliases)
@@ -457,7 +458,7 @@ class Server:
         log.info("log files opened anew")
 
     async def _drain(self) -> None:
-        """Take no more from sources, give listeners what is left."""
+        """Take no more from sources, give listeners what is left, and whoever is being answered the rest of it."""
         mounts = list(self.registry.mounts.values())
         log.info("stopping: %d sources, %d listeners", self.registry.sources, len(self.pump.everybody))
         self.fallbacks.stopping = True
@@ -472,6 +473,13 @@ class Server:
         for listener in self.pump.everybody:
             listener.end(Goodbye.DRAINED)
         self.sessions.end_all(Goodbye.DRAINED)
+        self.segmenters.close()
+        self.icecast_status.end_followers()
+        self.front.hold.engage()
+        with trio.move_on_at(deadline.deadline) as deadline:
+            await self.front.hold.gathered(but=self.intake.visiting)
+        if deadline.cancelled_caught:
+            log.warning("answers that were still being sent after %g s are cut off", self.config.limits.drain_seconds)
 
     async def _tidy(self) -> None:
         bans_due = trio.current_time()

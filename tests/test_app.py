@@ -16,7 +16,7 @@ from castd.app import Server
 from castd.config import Config, Delivery, Limits, Listen
 from castd.errors import ConfigError
 from castd.mount.party import Goodbye
-from tests.support import SECRETS, Client, Serving, configured, frames, head, until
+from tests.support import ADMIN, SECRETS, Client, Serving, configured, frames, head, until
 
 
 @asynccontextmanager
@@ -103,6 +103,17 @@ async def test_a_stop_waits_for_the_slow_no_longer_than_its_deadline(caplog: pyt
         await ended.wait()
         assert 0.3 <= trio.current_time() - begun < 0.8
     assert "1 listeners were still behind after 0.3 s" in caplog.messages
+
+
+async def test_a_stop_waits_for_no_follower_of_stats() -> None:
+    async with stopping(configured(limits=Limits(drain_seconds=60.0))) as (castd, ended):
+        stream = await castd.stream()
+        await stream.send_all(head("STATS", "/", user=ADMIN))
+        assert await stream.receive_some(4096)
+        begun = trio.current_time()
+        terminate()
+        await ended.wait()
+        assert trio.current_time() - begun < 30
 
 
 async def test_a_second_signal_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:

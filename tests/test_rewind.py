@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -161,6 +162,23 @@ async def test_clips(tmp_path: Path) -> None:
         ):
             assert (await castd.ask(head("GET", f"/live/clip{query}", user=ADMIN))).status == status
         assert (await castd.ask(head("GET", "/none/clip?start=1", user=ADMIN))).status == 404
+
+
+async def test_a_download_is_finished_when_the_server_stops(tmp_path: Path) -> None:
+    async with radio(tmp_path) as castd:
+        await push(castd, 60)
+        mount = castd.mount("/live")
+        begun = mount.timeline.entries_from(0)[0].wall
+        stream = await castd.stream()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        await stream.send_all(head("GET", f"/live/clip?start={begun + 0.001:.3f}", user=ADMIN))
+        received = bytes(await stream.receive_some(4096))
+        castd.server._stop.set()
+        await until(lambda: castd.server.front.stopping)
+        while data := await stream.receive_some(65536):
+            received += data
+        answer, _, body = received.partition(b"\r\n\r\n")
+        assert len(body) == int(re.search(rb"(?i)content-length: (\d+)", answer)[1]) > 500_000  # type: ignore[index]
 
 
 async def test_a_disk_with_too_little_room(

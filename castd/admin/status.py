@@ -50,7 +50,8 @@ class IcecastStatus:
     def __init__(self, current: Current, registry: Registry) -> None:
         self._current = current
         self._registry = registry
-        self._followers = self._followers_ever = 0
+        self._followers: set[trio.CancelScope] = set()
+        self._followers_ever = 0
 
     async def json(self, exchange: Exchange, call: Call) -> Response:
         """GET /status-json.xsl[?mount=/x]."""
@@ -74,15 +75,21 @@ class IcecastStatus:
 
     async def follow(self, exchange: Exchange, call: Call) -> None:
         """STATS /: everything, and from then on what changes, a line each, until the client hangs up (capture D79)."""
-        self._followers += 1
         self._followers_ever += 1
         try:
-            await exchange.send_raw(b"HTTP/1.0 200 OK\r\n\r\n")
-            await self._tell(exchange)
+            with trio.CancelScope() as scope:
+                self._followers.add(scope)
+                await exchange.send_raw(b"HTTP/1.0 200 OK\r\n\r\n")
+                await self._tell(exchange)
         except* (trio.BrokenResourceError, trio.TooSlowError):
             pass  # it hung up, or takes nothing
         finally:
-            self._followers -= 1
+            self._followers.discard(scope)
+
+    def end_followers(self) -> None:
+        """The server stops."""
+        for scope in self._followers:
+            scope.cancel()
 
     async def _tell(self, exchange: Exchange) -> None:
         async with trio.open_nursery() as nursery:
@@ -121,7 +128,7 @@ class IcecastStatus:
             "source_relay_connections": registry.totals.relays,
             "source_total_connections": registry.totals.sources + registry.totals.relays,
             "sources": registry.sources,
-            "stats": self._followers,
+            "stats": len(self._followers),
             "stats_connections": self._followers_ever,
         }
 

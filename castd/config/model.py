@@ -219,7 +219,7 @@ class Limits:
         reply_timeout_seconds: for a client to take a whole reply that is not a stream.
         source_timeout_seconds: a source that sends nothing for so long is dropped.
         peer_timeout_seconds: a peer that acknowledges nothing for so long is dropped.
-        drain_seconds: for listeners to receive what is left when the server stops.
+        drain_seconds: for listeners and downloads to receive what is left when the server stops.
     """
 
     max_listeners: Annotated[int, between(1, 10_000_000)] = 20_000

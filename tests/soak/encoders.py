@@ -115,7 +115,8 @@ class Encoders:
                 if b"OK" in said:
                     return stream
                 await trio.aclose_forcefully(stream)
-            if trio.current_time() > until or b" 403 " not in said:
+            in_use = b" 403 " in said or said.startswith(b"Mountpoint in use")  # as SHOUTcast has it
+            if trio.current_time() > until or not in_use:
                 self.faults.add("encoder", f"{stand.name}: {user[0]} was not taken: {said[:300]!r}")
                 return None
             self.refused += 1

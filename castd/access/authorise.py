@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import trio
-
-from castd.access.crowd import Arrivals
+from castd.access.guesses import Guesses
 from castd.access.links import holder
 from castd.access.scopes import EVERYTHING
 from castd.access.secrets import resolve, verify
@@ -58,7 +55,7 @@ class Gate:
         self.sign_ins = SignIns(wall)
         self.holder: Callable[[Request, str], Grant | None] = lambda request, mount: None
         self._tokens = Tokens(current.config.server.state_dir)
-        self._guesses = Arrivals()
+        self._guesses = Guesses()
         self._current = current
         self._secrets = secrets
         self._url_auths = url_auths
@@ -92,16 +89,19 @@ class Gate:
         """
         if route.need is Need.NOTHING:
             return PUBLIC
-        most, given = self._current.config.limits.max_wrong_passwords_per_minute, _gives_credentials(route, request)
-        if given and (wait := self._guesses.wait(request.address, most, trio.current_time())):
-            seconds = math.ceil(wait)
-            raise ClientError(429, f"too many wrong passwords; wait {seconds} s", (("Retry-After", str(seconds)),))
+        if route.need is Need.LISTEN and mount and (grant := self.holder(request, mount)) is not None:
+            return grant
+        if not _gives_credentials(route, request):
+            return await self._authorise(route, request, mount)
+        most, wrong = self._current.config.limits.max_wrong_passwords_per_minute, False
+        await self._guesses.begin(request.address, most)
         try:
             return await self._authorise(route, request, mount)
         except ClientError as error:
-            if error.status == 401 and given:
-                self._guesses.admit(request.address, most, trio.current_time())
+            wrong = error.status == 401
             raise
+        finally:
+            self._guesses.end(request.address, most, wrong=wrong)
 
     async def _authorise(self, route: Route, request: Request, mount: str) -> Grant:
         """See authorise."""
@@ -165,8 +165,6 @@ class Gate:
         """See authorise."""
         if not mount:
             return PUBLIC
-        if (grant := self.holder(request, mount)) is not None:
-            return grant
         if not self.guards(mount):
             return PUBLIC
         settings, service = self._current.config.mount(mount), self._url_auths.service(mount)

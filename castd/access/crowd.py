@@ -101,6 +101,15 @@ class Arrivals:
         wait = max(now, self._good_at.get(share(address), now)) - now + MINUTE_SECONDS / most - MINUTE_SECONDS
         return wait if wait > 1e-6 else 0.0
 
+    def left(self, address: str, most: int, now: float) -> int:
+        """New connections that may be now.
+
+        Args:
+            most: as for `admit`; not 0.
+        """
+        owed = max(0.0, self._good_at.get(share(address), now) - now)
+        return int(most - owed * most / MINUTE_SECONDS + 1e-6)
+
     def fullest(self, most: int, now: float) -> tuple[str, int]:
         """The address, or /64, that has used up most of what it may have, and how much of it; ("", 0) if nobody has."""
         if not most or not self._good_at:

@@ -203,7 +203,9 @@ class Server:
         listeners = self.listeners
         bans, limits = (
             BanDesk(self.bans, self.registry),
-            LimitDesk(self.current, self.registry, self.admission, lambda: len(self.event_streams.followers)),
+            LimitDesk(
+                self.current, self.registry, self.admission, self.sessions, lambda: len(self.event_streams.followers)
+            ),
         )
         sources, shoutcast = Sources(self.current, self.intake), Shoutcast(self.current, self.registry, self.intake)
         visits = Visits(self.records)

@@ -24,6 +24,7 @@ from castd.access.proxied import receive_header
 from castd.errors import EXHAUSTED, ClientError, lacks_resources
 from castd.hold import Hold
 from castd.http.connection import Connection, Refusals
+from castd.http.messages import ANY_ORIGIN
 from castd.http.routes import Call, Need
 from castd.log import Repeats
 from castd.tls import HANDSHAKE, TlsStream
@@ -387,12 +388,19 @@ class FrontDoor:
         if mount and route.need in (Need.SOURCE, Need.STEER):
             refuse_unlisted(request.address, self._current.config.mount(mount).allow_sources, "feed this mount")
         guarded = route.mount_of(request) if route.need is Need.LISTEN and route.mount_of else mount
-        grant = await self._gate.authorise(route, request, guarded)
-        exchange.user = grant.user
         try:
-            return await route.handler(exchange, Call(mount, grant.user, parameters, grant))
-        finally:
-            grant.close()
+            grant = await self._gate.authorise(route, request, guarded)
+            exchange.user = grant.user
+            try:
+                return await route.handler(exchange, Call(mount, grant.user, parameters, grant))
+            finally:
+                grant.close()
+        except ClientError as error:
+            if (
+                route.need is Need.LISTEN and ANY_ORIGIN not in error.headers
+            ):  # else another site's player sees no reason
+                error.headers = (*error.headers, ANY_ORIGIN)
+            raise
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
         self._records.answered(exchange.request, exchange.user, exchange.status, exchange.out.sent, seconds)

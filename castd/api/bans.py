@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from castd.access.admission import Admission
     from castd.access.bans import Bans
     from castd.config import Current
+    from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Response
     from castd.http.routes import Call
@@ -128,9 +129,15 @@ class LimitDesk:
     """How close everything is to its limit."""
 
     def __init__(
-        self, current: Current, registry: Registry, admission: Admission, followers: Callable[[], int]
+        self,
+        current: Current,
+        registry: Registry,
+        admission: Admission,
+        sessions: Sessions,
+        followers: Callable[[], int],
     ) -> None:
         self._followers = followers
+        self._sessions = sessions
         self._current = current
         self._registry = registry
         self._admission = admission
@@ -149,6 +156,7 @@ class LimitDesk:
             ("limits.max_event_streams", limits.max_event_streams, self._followers(), ""),
             ("limits.max_unread_heads", limits.max_unread_heads, len(admission.waiting), ""),
             ("limits.max_connections_per_address", limits.max_connections_per_address, fullest, ""),
+            ("limits.max_sessions_per_address", limits.max_sessions_per_address, self._sessions.fullest, ""),
             ("limits.max_new_connections_per_minute", limits.max_new_connections_per_minute, new, ""),
             (descriptors.LIMIT, descriptors.limit(), descriptors.in_use(), ""),
         ]

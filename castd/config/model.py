@@ -209,6 +209,7 @@ class Limits:
         max_listener_seconds: a listener's longest visit, for mounts that set none; 0 means no limit.
         full_redirect: where listeners are sent who find no place, for mounts that set none; "" means a refusal.
         max_connections_per_address: at once from one client address; 0 means no limit.
+        max_sessions_per_address: listeners by HLS and DASH at once from one client address; 0 means no limit.
         max_new_connections_per_minute: from one client address; 0 means no limit.
         max_wrong_passwords_per_minute: from one client address, then none is looked at for a while; 0 means no limit.
         max_event_streams: clients of the API's event streams at once.
@@ -228,6 +229,7 @@ class Limits:
     max_listener_seconds: Annotated[float, between(0, 10_000_000, "seconds")] = 0.0
     full_redirect: Annotated[str, REDIRECT] = ""
     max_connections_per_address: Annotated[int, between(0, 10_000_000)] = 0
+    max_sessions_per_address: Annotated[int, between(0, 10_000_000)] = 1000
     max_new_connections_per_minute: Annotated[int, between(0, 1_000_000)] = 0
     max_wrong_passwords_per_minute: Annotated[int, between(0, 1_000_000)] = 30
     max_event_streams: Annotated[int, between(0, 1_000_000)] = 5000

@@ -5,6 +5,9 @@ a playlist with that counts as a listener, until nothing was asked for IDLE_SECO
 does not. Without a token a player is known by its address and what it calls itself, where everybody may listen. The
 token is also what lets a player in once it was let in: a service that decides about listeners is asked once.
 
+A token that was not made here, or is no more remembered, as after a restart, lets nobody in. Where everybody may
+listen, its player goes on with it, so that two of one address are two.
+
 Segments have no token in their URLs, so that one copy serves everybody; the bytes of those are counted for the session
 of that address and player that asked last.
 """
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from castd.access.crowd import Crowd
 from castd.errors import ClientError
 from castd.http.messages import Response
 from castd.http.routes import Grant, StayState
@@ -28,7 +32,6 @@ from castd.stats.visits import Arrival, arrival
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from castd.access.crowd import Crowd
     from castd.config import Current
     from castd.delivery.room import Room
     from castd.http.messages import Request
@@ -59,12 +62,15 @@ REMEMBERED_SECONDS = 300.0
 REMEMBERED = 10_000
 """Such tokens, at most: the oldest go. Who only ever asks for first answers shall not fill the memory with them."""
 
+RETRY_SECONDS = 5
+"""When somebody whose address has as many listeners as it may have may find a place."""
+
 ASLEEP = (Goodbye.LEFT, Goodbye.SOURCE_ENDED)
 """Who left so may come back with the same token."""
 
 _TOLD = (
     "token", "id", "address", "agent", "user", "protocol", "connected", "seen", "bytes_sent", "bytes_elsewhere",
-    "position", "most_seconds", "since", "uses_token",
+    "position", "most_seconds", "since", "uses_token", "claim",
 )  # fmt: skip
 """Fields of SessionState that a session has as they are."""
 
@@ -87,6 +93,7 @@ class SessionState(msgspec.Struct):
     since: Arrival | None
     uses_token: bool
     stay: StayState | None
+    claim: str = ""
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""
@@ -99,12 +106,17 @@ class SessionState(msgspec.Struct):
 
 
 class Player(NamedTuple):
-    """What a player is known by that shows no token."""
+    """What a player is known by that shows no token of ours.
+
+    Attributes:
+        claim: the token that it shows.
+    """
 
     mount: str
     protocol: str
     address: str
     agent: str
+    claim: str = ""
 
 
 class Session:
@@ -112,6 +124,7 @@ class Session:
 
     Attributes:
         token: that its URLs carry; "" where it is known by address and agent.
+        claim: a token that it shows and that was not made for it; "" for none.
         seen: monotonic time of its last request.
         most_seconds: for which it may listen, whatever its mount allows; 0 means no limit of its own.
         since: where and when it was counted in; None before.
@@ -142,12 +155,18 @@ class Session:
         self.since: Arrival | None = None
         self.stay: Stay | None = None
         self.uses_token = False
+        self.claim = ""
         self.on_gone: Callable[[Session], None] = lambda session: None
 
     @property
     def player(self) -> Player:
         """What it is known by without its token."""
         return Player(self.mount.name, self.protocol, self.address, self.agent)
+
+    @property
+    def claimant(self) -> Player:
+        """As `player`, by the token it shows."""
+        return self.player._replace(claim=self.claim)
 
     def state(self) -> SessionState:
         """All of it, for another process."""
@@ -193,7 +212,8 @@ class Sessions:
         self._by_player: dict[Player, Session] = {}
         self._heard: dict[Session, None] = {}  # those that are counted
         self._unheard: dict[Session, None] = {}
-        self._gone: dict[str, Session] = {}
+        self._gone: dict[str | Player, Session] = {}  # by token; those without by what else they are known by
+        self._here = Crowd()
 
     def guarded(self, mount: Mount) -> bool:
         """Whether not everybody may listen to a mount."""
@@ -210,8 +230,7 @@ class Sessions:
             return None
         gone, session = self._gone.get(given), self._by_token.get(given)
         if gone is not None and gone.mount.name == mount:
-            if gone.gone not in ASLEEP:
-                raise ClientError(403, f"this session is over: it {(gone.gone or Goodbye.FAILED).words}")
+            _refuse_told(gone)
             # it fell asleep; a service that was told of that, or that set a limit, wants to be asked again
             if gone.stay is None and not gone.most_seconds:
                 return Grant(gone.user)
@@ -228,6 +247,7 @@ class Sessions:
             return found
         session = self._new(found, request, grant, protocol, token_urlsafe(12))
         if found is mount:
+            self._gone.pop(session.player, None)
             session.stay = grant.keep()
             self._by_token[session.token] = session
             self._by_player.setdefault(session.player, session)
@@ -244,18 +264,38 @@ class Sessions:
         """
         token = request.argument(TOKEN) or ""
         session = self._by_token.get(token)
-        if session is not None:
+        if session is not None and session.mount is mount:
             session.uses_token = True
-        if session is None or session.mount is not mount:
-            session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
-            if session is None or token:
-                # one that is unknown, as after a restart, is as good as a new one, where everybody may listen
-                session = self._new(mount, request, grant, protocol, token if TOKEN_TEXT.fullmatch(token) else "")
-                session.stay = grant.keep()
+        else:
+            session = self._without_token(request, mount, grant, protocol, token)
         session.seen = mount.clock.monotonic()
         if session.since is None:
             self._count_in(session)
         self._by_player[session.player] = session
+        if session.claim:
+            self._by_player[session.claimant] = session
+        return session
+
+    def _without_token(self, request: Request, mount: Mount, grant: Grant, protocol: str, token: str) -> Session:
+        """The session of a player whose token, if it has one, is not one of a session that is here.
+
+        Raises:
+            ClientError: 403: it has been told to go.
+        """
+        asleep = self._gone.get(token)
+        if asleep is not None and asleep.mount.name == mount.name:
+            session = self._new(mount, request, grant, protocol, token)
+        else:
+            claim = token if TOKEN_TEXT.fullmatch(token) else ""
+            player = Player(mount.name, protocol, request.address, request.agent, claim)
+            found = self._by_player.get(player)
+            if found is not None:
+                return found
+            if player in self._gone:
+                _refuse_told(self._gone[player])
+            session = self._new(mount, request, grant, protocol, "")
+            session.claim = claim
+        session.stay = grant.keep()
         return session
 
     def returns(self, request: Request, mount: Mount, protocol: str) -> bool:
@@ -277,9 +317,9 @@ class Sessions:
         return session
 
     def _count_in(self, session: Session) -> None:
-        mount, most = session.mount, self._current.config.limits.max_connections_per_address
-        if most and self._audience.count(session.address) >= most:
-            raise ClientError(429, "too many connections from this address", (("Retry-After", "5"),))
+        mount, limits = session.mount, self._current.config.limits
+        self._require_fewer(self._audience, session, "max_connections_per_address", limits.max_connections_per_address)
+        self._require_fewer(self._here, session, "max_sessions_per_address", limits.max_sessions_per_address)
         self._room.make_way(mount, session.user)
         if self._room.find(mount) is not mount:
             raise ClientError(503, "max listeners reached")
@@ -292,11 +332,19 @@ class Sessions:
         log.info("%s: listener %d from %s (%s) joined, %s",
                  mount.name, session.id, session.address, session.agent, session.protocol)  # fmt: skip
 
+    def _require_fewer(self, crowd: Crowd, session: Session, name: str, most: int) -> None:
+        """Raises ClientError: 429: a crowd has as many of an address as it may have."""
+        if most and crowd.count(session.address) >= most:
+            self._registry.observer.limit_reached(f"limits.{name}", most)
+            what = "connections" if crowd is self._audience else "listeners by HLS or DASH"
+            raise ClientError(429, f"too many {what} from this address", (("Retry-After", f"{RETRY_SECONDS}"),))
+
     def _keep(self, session: Session) -> None:
         if session.token:
             self._by_token[session.token] = session
         self._heard[session] = None
         self._audience.enter(session, session.address)
+        self._here.enter(session, session.address)
 
     def go_on_with(self, state: SessionState, mount: Mount) -> None:
         """Have somebody listen on who listened in another process."""
@@ -310,7 +358,7 @@ class Sessions:
             self._unheard[session] = None
             return
         self._keep(session)
-        self._by_player[session.player] = session
+        self._by_player[session.player] = self._by_player[session.claimant] = session
         mount.keep(session)
 
     def states(self, mount: Mount) -> list[SessionState]:
@@ -321,6 +369,12 @@ class Sessions:
         """Another process goes on with everybody."""
         for held in (self._heard, self._unheard, self._by_token, self._by_player, self._gone):
             held.clear()
+        self._here = Crowd()
+
+    @property
+    def fullest(self) -> int:
+        """Listeners of the address that has most of them."""
+        return self._here.fullest()[1]
 
     def tidy(self) -> None:
         """End those who ask for nothing any more, and whose time is over."""
@@ -351,13 +405,14 @@ class Sessions:
         holder = self._by_token.get(session.token)
         if holder is session:  # not another's, at a mount that was opened again
             del self._by_token[session.token]
-            self._gone[session.token] = session
-            session.seen = self._registry.clock.monotonic()
-            if len(self._gone) > REMEMBERED:
-                del self._gone[next(iter(self._gone))]
-        if self._by_player.get(session.player) is session:
-            del self._by_player[session.player]
+            self._remember(session.token, session)
+        elif not session.token and session.gone not in ASLEEP:
+            self._remember(session.claimant, session)
+        for player in (session.player, session.claimant):
+            if self._by_player.get(player) is session:
+                del self._by_player[player]
         self._audience.leave(session)
+        self._here.leave(session)
         if session.stay is not None:
             session.stay.end()
         if session.since is not None:
@@ -365,3 +420,15 @@ class Sessions:
                      closing_words(session.gone, session.ended_by),
                      self._registry.clock.monotonic() - session.connected, session.bytes_sent)  # fmt: skip
             self._records.departed(session.mount, session, session.since, None)
+
+    def _remember(self, key: str | Player, session: Session) -> None:
+        self._gone[key] = session
+        session.seen = self._registry.clock.monotonic()
+        if len(self._gone) > REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+
+
+def _refuse_told(session: Session) -> None:
+    """Raises ClientError: 403: it has been told to go; it fell not just asleep."""
+    if session.gone not in ASLEEP:
+        raise ClientError(403, f"this session is over: it {(session.gone or Goodbye.FAILED).words}")

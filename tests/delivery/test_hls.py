@@ -25,7 +25,7 @@ from castd.mount.party import Goodbye
 from castd.wire.mpd import NAMESPACE
 from tests import hls
 from tests.delivery.studio import Studio, catch_up
-from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head
+from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -423,6 +423,7 @@ async def test_whoever_waits_is_let_go_when_nothing_comes(autojump_clock: MockCl
     async with station(aac(), AAC) as castd:
         await get(castd, FIRST)
         segmenter = castd.server.segmenters.of(castd.mount("/live"))
+        await until(lambda: segmenter.position == castd.mount("/live").ring.head)
         number, part = playlists.next_part(segmenter)
         begun = trio.current_time()
         reply = await get(castd, f"/live/hls/{segmenter.session}-{number}.{part}.m4s")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from castd.delivery import playlists
 from castd.delivery.hls import redirect
-from castd.delivery.outputs import NOT_KEPT, Outputs, max_age, shared
+from castd.delivery.outputs import NOT_KEPT, SHARED, Outputs, shared
 from castd.delivery.segments import init_name, timed_name
 from castd.delivery.sessions import TOKEN
 from castd.errors import ClientError
@@ -66,11 +66,12 @@ class Dash:
                 f"DASH players do not play {codec}; there are {name}/hls/index.m3u8 and {name} itself",
                 (ANY_ORIGIN,),
             )
-        cache = max_age(segmenter.segment_seconds / 2)
+        cache = self._outputs.max_age(mount, segmenter.segment_seconds / 2)
         if request.method == "HEAD":
             return shared(request, self._text(segmenter), mpd.CONTENT_TYPE, cache)
         # some players, as ffmpeg, do not care for Location
-        if TOKEN in request.query or self._sessions.returns(request, mount, PROTOCOL):
+        for_cache = SHARED in request.query and self._outputs.for_everybody(mount)
+        if for_cache or TOKEN in request.query or self._sessions.returns(request, mount, PROTOCOL):
             text = self._text(segmenter)
             response = shared(request, text, mpd.CONTENT_TYPE, cache)
             session = self._sessions.attend(request, mount, call.grant, PROTOCOL)

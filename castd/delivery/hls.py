@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.delivery import playlists
-from castd.delivery.outputs import NOT_KEPT, Outputs, max_age, shared
+from castd.delivery.outputs import NOT_KEPT, SHARED, Outputs, shared
 from castd.delivery.sessions import TOKEN
 from castd.errors import ClientError
 from castd.http.messages import ANY_ORIGIN, Response, quote_mount
@@ -50,6 +50,9 @@ class Hls:
         segmenter = await self._outputs.segmenter(mount)
         if request.method == "HEAD":
             return shared(request, self._multivariant(segmenter, ""), m3u8.CONTENT_TYPE, NOT_KEPT)
+        if SHARED in request.query and self._outputs.for_everybody(mount):
+            cache = self._outputs.max_age(mount, segmenter.target / 2)
+            return shared(request, self._multivariant(segmenter, ""), m3u8.CONTENT_TYPE, cache)
         session = self._sessions.welcome(request, mount, call.grant, PROTOCOL)
         if isinstance(session, Response):
             return session
@@ -87,9 +90,8 @@ class Hls:
                 raise ClientError(503, "what is waited for did not come", (("Retry-After", "1"), ANY_ORIGIN))
         skip = request.argument("_HLS_skip") in ("YES", "v2")
         text = self._outputs.kept.get(segmenter, skip, lambda: playlists.media(segmenter, skip=skip))
-        response = shared(
-            request, text, m3u8.CONTENT_TYPE, max_age(1 if segmenter.low_latency else segmenter.target / 2)
-        )
+        cache = self._outputs.max_age(mount, 1 if segmenter.low_latency else segmenter.target / 2)
+        response = shared(request, text, m3u8.CONTENT_TYPE, cache)
         if session is not None:
             session.position = segmenter.listed[-1].position
             session.bytes_sent += len(response.body)

@@ -33,6 +33,9 @@ FOR_EVER = ("Cache-Control", "public, max-age=31536000, immutable")
 NOT_KEPT = ("Cache-Control", "no-store")
 """Of what is for one client."""
 
+SHARED = "shared"
+"""The argument of a first answer that is for a cache: without a token, as long as everybody may listen."""
+
 START_TARGETS = 2
 """Target durations for which a request waits for the first segment."""
 
@@ -89,6 +92,15 @@ class Outputs:
             raise ClientError(404, f"HLS and DASH are switched off here; listen to {mount.name}", (ANY_ORIGIN,))
         refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
         return mount
+
+    def for_everybody(self, mount: Mount) -> bool:
+        """Whether a cache may give to anybody what it was given of a mount's playlists."""
+        return not self._sessions.guarded(mount) and not mount.settings.allow_listeners
+
+    def max_age(self, mount: Mount, seconds: float) -> tuple[str, str]:
+        """For caches: how long a playlist is good, in whole seconds, one at least; those of shared ones that do not
+        ask who may listen are left out."""
+        return ("Cache-Control", f"{'' if self.for_everybody(mount) else 'private, '}max-age={max(1, int(seconds))}")
 
     async def segmenter(self, mount: Mount) -> Segmenter:
         """The segmenter of a mount, once it has a segment.
@@ -160,11 +172,6 @@ def shared(request: Request, text: Text, content_type: str, cache: tuple[str, st
     if zipped:
         return Response(200, text.compressed, content_type, (*headers, ("Content-Encoding", "gzip")))
     return Response(200, text.data, content_type, headers)
-
-
-def max_age(seconds: float) -> tuple[str, str]:
-    """For caches: how long an answer is good, in whole seconds, one at least."""
-    return ("Cache-Control", f"max-age={max(1, int(seconds))}")
 
 
 def _init(segmenter: Segmenter, period: int) -> bytes | None:

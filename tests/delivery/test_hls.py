@@ -218,6 +218,28 @@ async def test_a_mount_for_some(autojump_clock: MockClock) -> None:
         assert redirected.headers["location"] == f"{FIRST}?{query}", "for a token"
 
 
+@pytest.mark.parametrize("settings", [{}, {"link_key": "a long word"}, {"allow_listeners": ("192.0.2.0/24",)}])
+async def test_first_answers_for_caches(settings: dict[str, Any], autojump_clock: MockClock) -> None:
+    """Where everybody may listen they have no token, and may be kept by caches that many share."""
+    async with station(aac(), AAC, settings=settings) as castd:
+        query = signed("a long word", "/live", 1 << 40, "anna").partition("?")[2] if "link_key" in settings else ""
+        first = await get(castd, f"{FIRST}?shared&{query}")
+        manifest = await get(castd, f"{MANIFEST}?shared&{query}")
+        assert first.status == manifest.status == 200
+        url = first.text.splitlines()[-1]
+        if settings:
+            assert "session=" in url
+            assert b"<Location>" in manifest.body
+            assert first.headers["cache-control"] == manifest.headers["cache-control"] == "no-store"
+            media = await get(castd, f"/live/hls/{url}")
+            assert media.headers["cache-control"].startswith("private, max-age=")
+        else:
+            assert url == "audio.m3u8"
+            assert b"<Location>" not in manifest.body
+            for each in (first, manifest, await get(castd, MEDIA)):
+                assert each.headers["cache-control"].startswith("max-age=")
+
+
 async def test_tokens_that_are_never_used_are_forgotten(autojump_clock: MockClock) -> None:
     async with station() as castd:
         await get(castd, FIRST)

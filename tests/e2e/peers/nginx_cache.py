@@ -1,0 +1,98 @@
+"""nginx as a cache in front of castd, configured by the text of docs/hls.md and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import trio
+
+from tests.e2e.peers.icecast import free_port
+from tests.e2e.program import Program, until
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "hls.md"
+
+AROUND = """\
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 2000; }}
+http {{
+    log_format asked '$upstream_cache_status $request_uri $upstream_status';
+    access_log {folder}/access.log asked;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {http}
+    server {{
+        listen 127.0.0.1:{port} backlog=1024;
+        {server}
+    }}
+}}
+"""
+
+READY_SECONDS = 10.0
+
+
+class NginxCache:
+    """A running nginx; entering starts it, leaving stops it.
+
+    Args:
+        castd: http://host:port of castd.
+        log: takes what nginx prints.
+
+    Attributes:
+        address: http://host:port of nginx.
+    """
+
+    def __init__(self, castd: str, log: Path) -> None:
+        self._log = log
+        self._port = free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
+        http, server = re.findall(r"^```nginx\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+        self._http = http.replace("127.0.0.1:8000", urlsplit(castd).netloc)
+        self._server = server
+
+    async def __aenter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="castd-cache."))  # nobody cannot enter pytest's folders
+        self._folder.chmod(0o777)
+        config = self._folder / "config"
+        http = self._http.replace("/var/cache/nginx", str(self._folder))
+        config.write_text(AROUND.format(folder=self._folder, port=self._port, http=http, server=self._server))
+        command = ["nginx", "-p", str(self._folder), "-e", "stderr", "-c", str(config)]
+        self._program = Program(command, self._log, unprivileged=True)
+        await self._program.__aenter__()
+        try:
+            await until(self._ready, seconds=READY_SECONDS, what="nginx")
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def _ready(self) -> bool:
+        assert self._program.running, self._program.text()
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+        except OSError:
+            return False
+        await trio.aclose_forcefully(stream)
+        return True
+
+    def asked_of_castd(self) -> list[str]:
+        """The requests so far that went on to castd: those that did not hit."""
+        lines = [line.split() for line in (self._folder / "access.log").read_text().splitlines()]
+        return [line[1] for line in lines if line[2] != "-"]
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._program.stop()
+        shutil.rmtree(self._folder)

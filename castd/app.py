@@ -245,6 +245,8 @@ class Server:
             Route(read, "/api/v1/session", Need.NOTHING, signing_in.show),
             Route(read, "/api/v1/oembed", Need.NOTHING, public.oembed),
             Route(read, "/api/v1/events", Need.NOTHING, events.everything),
+            Route(read, "/api/v1/groups", Need.NOTHING, public.groups),
+            Route(read, "/api/v1/groups/{name}", Need.NOTHING, public.group),
             Route(read, "/api/v1/mounts", Need.NOTHING, public.mounts),
             Route(read, "/api/v1/mounts/{name}", Need.NOTHING, public.mount),
             Route(read, "/api/v1/mounts/{name}/titles", Need.NOTHING, public.titles),

@@ -114,7 +114,7 @@ def _rewind_seconds(mount: Mount) -> int:
     return int(min(held, mount.settings.rewind_seconds)) // 60 * 60
 
 
-def mount_fields(mount: Mount) -> dict[str, Any]:
+def mount_fields(mount: Mount, config: Config) -> dict[str, Any]:
     """The fields of shapes.Mount, but for listen_url."""
     facts, title = mount_facts(mount), mount.timeline.title
     return {
@@ -136,25 +136,49 @@ def mount_fields(mount: Mount) -> dict[str, Any]:
         "listener_peak": mount.listener_peak,
         "started": rfc3339(mount.started) if mount.started else None,
         "title": describe_title(mount, title) if title is not None and title.text else None,
-        "group": mount.settings.group or None,
+        "group": config.group_of(mount.name) or None,
         "rewind_seconds": _rewind_seconds(mount),
         "links": describe_links(mount.name, mount),
     }
 
 
-def describe_mount(mount: Mount, base: str) -> shapes.Mount:
+def describe_mount(mount: Mount, base: str, config: Config) -> shapes.Mount:
     """A mount for everybody.
 
     Args:
         base: what links to this server begin with.
     """
-    fields = mount_fields(mount)
+    fields = mount_fields(mount, config)
     return shapes.Mount(**fields, listen_url=base + fields["path"])
 
 
-def describe_details(mount: Mount, base: str, samples: Samples) -> shapes.MountDetails:
+def describe_group(name: str, registry: Registry, base: str, config: Config) -> shapes.Group:
+    """A group for everybody.
+
+    Args:
+        name: of one that is configured.
+        base: what links to this server begin with.
+    """
+    members = [mount for each in config.groups[name].mounts if (mount := registry.get(each)) is not None]
+    shown = [describe_mount(mount, base, config) for mount in members if is_public(mount)]
+    path, kinds = quote_mount(name), {offered(mount) for mount in members}
+    return shapes.Group(
+        name=name,
+        path=path,
+        listeners=sum(each.listeners for each in shown),
+        mounts=sorted(shown, key=lambda each: -(each.bitrate or 0)),
+        links=shapes.GroupLinks(
+            stream=path,
+            hls=f"{path}/hls/index.m3u8" if kinds - {None} else None,
+            dash=f"{path}/dash/manifest.mpd" if "m4s" in kinds else None,
+            page=f"/p/{segment(name)}",
+        ),
+    )
+
+
+def describe_details(mount: Mount, base: str, config: Config, samples: Samples) -> shapes.MountDetails:
     """A mount for operators."""
-    fields, oldest = mount_fields(mount), mount.timeline.oldest
+    fields, oldest = mount_fields(mount, config), mount.timeline.oldest
     return shapes.MountDetails(
         **fields,
         listen_url=base + fields["path"],

@@ -107,25 +107,26 @@ class EventStreams:
     )
     async def everything(self, exchange: Exchange, call: Call) -> None:
         """GET /api/v1/events."""
-        base = public_url(self._current.config, exchange.request)
+        config = self._current.config
+        base = public_url(config, exchange.request)
         await self._follow(
             exchange,
             "",
             lambda: (
                 "mounts",
-                shapes.Mounts(mounts=[describe_mount(mount, base) for mount in public_mounts(self._registry)]),
+                shapes.Mounts(mounts=[describe_mount(mount, base, config) for mount in public_mounts(self._registry)]),
             ),
         )
 
     @describes("What happens at one mount, as server-sent events", media_type="text/event-stream")
     async def of_mount(self, exchange: Exchange, call: Call) -> None:
         """GET /api/v1/mounts/{name}/events: also of one that is not there yet, and begins with `absent` then."""
-        mount = self._registry.get(call.mount)
-        base = public_url(self._current.config, exchange.request)
+        mount, config = self._registry.get(call.mount), self._current.config
+        base = public_url(config, exchange.request)
         if mount is None or mount.description is None:
             await self._follow(exchange, call.mount, lambda: ("absent", {"mount": call.mount}))
         else:
-            await self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base)))
+            await self._follow(exchange, mount.name, lambda: ("mount", describe_mount(mount, base, config)))
 
     async def _follow(self, exchange: Exchange, topic: str, how_things_are: Any) -> None:
         if exchange.request.method == "HEAD":
@@ -192,11 +193,14 @@ class EventStreams:
         if mount.description is None:
             return
         source, info, said = mount.source, mount.info, mount.description
-        state = (source.id if source else 0, info, said, mount.settings, mount.chosen_fallback)
+        config = self._current.config
+        state = (
+            source.id if source else 0, info, said, mount.settings, mount.chosen_fallback, config.group_of(mount.name),
+        )  # fmt: skip
         if self._facts.get(mount.name) != state:
             self._facts[mount.name] = state
             (self._public.add if is_public(mount) else self._public.discard)(mount.name)
-            self._publish(mount.name, is_public(mount), "mount", shapes.Mount(**mount_fields(mount)))
+            self._publish(mount.name, is_public(mount), "mount", shapes.Mount(**mount_fields(mount, config)))
 
     def _tell_count(self, mount: Mount) -> None:
         count = len(mount.listeners)

@@ -96,16 +96,17 @@ class Operators:
     @describes("Everything countable, hidden mounts too", answer=shapes.Stats)
     async def stats(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/admin/stats."""
-        registry, base = self._registry, public_url(self._current.config, exchange.request)
+        registry, config = self._registry, self._current.config
+        base = public_url(config, exchange.request)
         return answer(
             shapes.Stats(
-                server=describe_server(self._current.config, registry),
+                server=describe_server(config, registry),
                 process=shapes.Process(**asdict(self._samples.process())),
                 listeners=registry.listeners,
                 sources=registry.sources,
                 followers=self._followers(),
                 totals=asdict(registry.totals),
-                mounts=[describe_details(mount, base, self._samples) for mount in self._mounts(call)],
+                mounts=[describe_details(mount, base, config, self._samples) for mount in self._mounts(call)],
             )
         )
 

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from castd.api import shapes
 from castd.api.describe import (
+    describe_group,
     describe_links,
     describe_mount,
     describe_server,
@@ -81,7 +82,7 @@ class Public:
         value = shapes.Status(
             server=describe_server(self._current.config, self._registry),
             listeners=sum(len(mount.listeners) for mount in found),
-            mounts=[describe_mount(mount, base) for mount in found],
+            mounts=[describe_mount(mount, base, self._current.config) for mount in found],
         )
         return public_answer(exchange.request, value)
 
@@ -94,14 +95,30 @@ class Public:
     async def mounts(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/mounts."""
         base = self._base(exchange)
-        found = [describe_mount(mount, base) for mount in public_mounts(self._registry)]
+        found = [describe_mount(mount, base, self._current.config) for mount in public_mounts(self._registry)]
         return public_answer(exchange.request, shapes.Mounts(mounts=found))
 
     @describes("One mount, also a hidden one for those who know its name", answer=shapes.Mount, errors=(404,))
     async def mount(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/mounts/{name}."""
         mount = find_mount(self._registry, call.mount)
-        return public_answer(exchange.request, describe_mount(mount, self._base(exchange)))
+        return public_answer(exchange.request, describe_mount(mount, self._base(exchange), self._current.config))
+
+    @describes("The groups of mounts with one programme in several qualities", answer=shapes.Groups)
+    async def groups(self, exchange: Exchange, call: Call) -> Response:
+        """GET /api/v1/groups."""
+        base, config = self._base(exchange), self._current.config
+        found = [describe_group(name, self._registry, base, config) for name in sorted(config.groups)]
+        return public_answer(exchange.request, shapes.Groups(groups=found))
+
+    @describes("One group", answer=shapes.Group, errors=(404,))
+    async def group(self, exchange: Exchange, call: Call) -> Response:
+        """GET /api/v1/groups/{name}."""
+        config = self._current.config
+        if call.mount not in config.groups:
+            raise ClientError(404, "no such group")
+        value = describe_group(call.mount, self._registry, self._base(exchange), config)
+        return public_answer(exchange.request, value)
 
     @describes("What was on, the newest first", answer=shapes.Titles, query=RecentQuery, errors=(400, 404))
     async def titles(self, exchange: Exchange, call: Call) -> Response:

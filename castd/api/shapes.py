@@ -83,7 +83,7 @@ class Mount(Struct, kw_only=True):
     listener_peak: int
     started: Moment | None
     title: Title | None
-    group: Annotated[str | None, Meta(description="its group of mounts with the same programme in other qualities")]
+    group: Annotated[str | None, Meta(description="the first of its groups: the same programme in several qualities")]
     rewind_seconds: Annotated[int, Meta(description="one may go back by so much (?t=-600); whole minutes")]
     listen_url: Annotated[str | UnsetType, Meta(description="absent in events")] = UNSET
     links: Links
@@ -101,6 +101,31 @@ class Mounts(Struct, kw_only=True):
     """The public mounts."""
 
     mounts: list[Mount]
+
+
+class GroupLinks(Struct, kw_only=True):
+    """Ways to listen to a group, and to show it."""
+
+    stream: Annotated[Path, Meta(description="of the first of its mounts that is on the air")]
+    hls: Annotated[Path | None, Meta(description="null where there is nothing for it on the air")]
+    dash: Annotated[Path | None, Meta(description="likewise")]
+    page: Path
+
+
+class Group(Struct, kw_only=True):
+    """Mounts with the same programme in several qualities, under one name."""
+
+    name: str
+    path: Path
+    listeners: Annotated[int, Meta(description="of the mounts listed")]
+    mounts: Annotated[list[Mount], Meta(description="the public ones on the air, the highest bitrate first")]
+    links: GroupLinks
+
+
+class Groups(Struct, kw_only=True):
+    """All groups."""
+
+    groups: list[Group]
 
 
 class Titles(Struct, kw_only=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from castd.config.exposure import exposed
+from castd.config.grouping import unfit
 from castd.config.hooks import unusable
 from castd.config.model import Config, Delivery, Listen, Logs
 from castd.config.problems import Problems, dotted
@@ -108,6 +109,8 @@ def check(config: Config, source: object, problems: Problems) -> None:
         for line in _fallback_loops(config):
             problems.add(source, line)
     for line in unmakeable(config, problems.failed):
+        problems.add(source, line)
+    for line in unfit(config, problems.failed):
         problems.add(source, line)
     for line in unusable(config.hooks, problems.failed):
         problems.add(source, line)

@@ -71,7 +71,8 @@ def _values(config: Config) -> Iterator[tuple[str, tuple[Any, bool]]]:
         value = getattr(config, section.name)
         if isinstance(value, Mapping):
             for name, table in value.items():
-                yield from _table(dotted(section.name, name), MountSettings, table)
+                title = dotted(section.name, name)
+                yield from _table(title, MountSettings, table) if isinstance(table, Mapping) else _section(title, table)
         elif isinstance(value, tuple):
             for number, each in enumerate(value, 1):
                 name = section.name if len(value) == 1 else f"{section.name}[{number}]"

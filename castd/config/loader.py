@@ -20,6 +20,7 @@ from castd.config.files import read_toml
 from castd.config.model import (
     Auth,
     Config,
+    Group,
     Listen,
     MountSettings,
 )
@@ -57,11 +58,13 @@ class Layer:
         plain: values by key by section.
         tables: values by key of each table, in their order, by section.
         mounts: values by key by normalised name, or "default".
+        groups: values by key by normalised name.
     """
 
     plain: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     mounts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -93,7 +96,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         name: file.mounts.get(name, {}) | variables.mounts.get(name, {}) for name in file.mounts | variables.mounts
     }
     plain_sections: dict[str, Any] = {name: kind(**plain[name]) for name, kind in PLAIN_SECTIONS.items()}
-    config = Config(**plain_sections, **tables, mounts=mounts)
+    groups = {name: Group(**values) for name, values in file.groups.items()}
+    config = Config(**plain_sections, **tables, groups=groups, mounts=mounts)
     contradictions.check(config, path or "environment", problems)
     problems.raise_any()
     if path and _holds_secret(file):
@@ -120,9 +124,12 @@ def _read_file(path: Path, problems: Problems) -> Layer:
             layer.tables[name] = _read_tables(name, TABLES[name], value, reader)
         elif name == "mounts":
             if _is_table(name, value, path, problems):
-                layer.mounts = _read_mounts(value, reader)
+                layer.mounts = _read_named("mounts", MountSettings, value, reader)
+        elif name == "groups":
+            if _is_table(name, value, path, problems):
+                layer.groups = _read_named("groups", Group, value, reader)
         else:
-            known = [*PLAIN_SECTIONS, *TABLES, "mounts"]
+            known = [*PLAIN_SECTIONS, *TABLES, "mounts", "groups"]
             problems.add(path, f"{dotted(name)}: unknown section{remedy(name, known)}")
     return layer
 
@@ -139,22 +146,24 @@ def _read_tables(section: str, kind: type, value: object, reader: Reader) -> lis
     return [reader.section(name, kind, table) for name, table in zip(names, tables, strict=True)]
 
 
-def _read_mounts(tables: Mapping[str, Any], reader: Reader) -> dict[str, dict[str, Any]]:
-    mounts: dict[str, dict[str, Any]] = {}
+def _read_named(kind: str, section_type: type, tables: Mapping[str, Any], reader: Reader) -> dict[str, dict[str, Any]]:
+    """The values of the tables of a section that are called like mounts, by their names."""
+    read: dict[str, dict[str, Any]] = {}
     written: dict[str, str] = {}
     for given, table in tables.items():
-        section = dotted("mounts", given)
+        section = dotted(kind, given)
         try:
-            name = "default" if given == "default" else mount_name(given)
+            name = "default" if (kind, given) == ("mounts", "default") else mount_name(given)
         except ValueError as error:
             reader.problems.add(reader.source, f"{section}: the name {error}")
             continue
         if name in written:
-            reader.problems.add(reader.source, f"{section}: the same mount as {dotted('mounts', written[name])}")
+            other = f"{kind.removesuffix('s')} as {dotted(kind, written[name])}"
+            reader.problems.add(reader.source, f"{section}: the same {other}")
         elif _is_table(section, table, reader.source, reader.problems):
             written[name] = given
-            mounts[name] = reader.section(section, MountSettings, table)
-    return mounts
+            read[name] = reader.section(section, section_type, table)
+    return read
 
 
 def _read_environment(environ: Mapping[str, str], problems: Problems) -> Layer:

@@ -536,7 +536,6 @@ class MountSettings(Pace):
         link_key: makes and checks links that let a listener in until they expire; "" means there are none.
         link_key_file: where load() read it; "" if it did not.
         url_auth: name of the [[url_auth]] that is asked who may listen and send; "" means none is.
-        group: mounts of one group carry one programme in several qualities; "" means none.
         max_sessions_per_user: listeners at once with one user's name; 0 means any number.
         rewind_seconds: of audio that listeners may go back by; 0 means not at all.
         rewind_bytes: upper bound of the file that holds it.
@@ -583,10 +582,20 @@ class MountSettings(Pace):
     link_key: Annotated[str, SECRET] = field(default="", repr=False)
     link_key_file: Annotated[str, PATH] = ""
     url_auth: Annotated[str, TEXT] = ""
-    group: Annotated[str, TEXT] = ""
     max_sessions_per_user: Annotated[int, between(0, 10_000_000)] = 0
     rewind_seconds: Annotated[float, between(0, 2_678_400, "seconds")] = 0.0
     rewind_bytes: Annotated[int, between(MIB, 1 << 40, "bytes")] = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """[groups."/name"]: mounts with one programme in several qualities, under one name.
+
+    Attributes:
+        mounts: their names; the first that is on the air is what plain listeners of the group get.
+    """
+
+    mounts: tuple[Annotated[str, MOUNT], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -594,6 +603,7 @@ class Config:
     """A whole castd.toml.
 
     Attributes:
+        groups: by normalised name.
         mounts: what each mount sets for itself, as MountSettings' fields, by normalised name; "default" is for all.
             Ask mount() instead. Not in repr, since it holds passwords.
     """
@@ -619,6 +629,7 @@ class Config:
     relays: tuple[Relay, ...] = ()
     master: Master = Master()
     delivery: Delivery = Delivery()
+    groups: Mapping[str, Group] = field(default_factory=dict)
     mounts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -627,6 +638,10 @@ class Config:
         first, hostname = self.listen[0], self.server.hostname
         scheme, usual = ("https", 443) if first.tls == "on" else ("http", 80)
         return f"{scheme}://{hostname}" if first.port == usual else f"{scheme}://{hostname}:{first.port}"
+
+    def group_of(self, mount: str) -> str:
+        """The name of the first group that a mount is in; "" if it is in none."""
+        return next((name for name, group in self.groups.items() if mount in group.mounts), "")
 
     def mount(self, name: str) -> MountSettings:
         """The settings of one mount: its own over [mounts.default] over [delivery], [limits] and [auth].

@@ -20,6 +20,7 @@ from castd.config.model import (
     Directory,
     Dj,
     Files,
+    Group,
     Hook,
     Limits,
     Listen,
@@ -72,6 +73,7 @@ HOME_OF_KEY = {
     for section, kind in {
         **{f"[{name}]": kind for name, kind in TABLES.items()},
         'mounts."/name"': MountSettings,
+        'groups."/name"': Group,
         **PLAIN_SECTIONS,
     }.items()
     for key in keys(kind)

@@ -225,6 +225,8 @@ class Intake:
                 self._registry.mounts[name].release(there)
             else:
                 await trio.sleep(min(WATCH_SECONDS, DEAD_SECONDS - silent))
+        if (group := self._current.config.groups.get(name)) is not None:
+            raise ClientError(403, f"{name} is a group of mounts; feed one of them: {', '.join(group.mounts)}")
         if self._registry.sources >= self._current.config.limits.max_sources:
             self._registry.observer.limit_reached("limits.max_sources", self._current.config.limits.max_sources)
             raise ClientError(403, "too many sources connected")

@@ -128,7 +128,8 @@ class Relays:
 
     def _settle(self) -> None:
         """Begin and end, so that those are pulled that are to be."""
-        wanted = {**{each.mount: each for each in self._of_master}, **{each.mount: each for each in self._configured}}
+        taken = self._current.config.groups
+        wanted = {each.mount: each for each in (*self._of_master, *self._configured) if each.mount not in taken}
         for relay in [each for each in self._pulled if each not in wanted.values()]:
             self._pulled.pop(relay).scope.cancel()
         for relay in wanted.values():

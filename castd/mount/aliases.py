@@ -23,13 +23,16 @@ class Aliases:
     def find(self, path: str) -> Mount | None:
         """The mount a listener means by a decoded path; None if there is none.
 
-        A mount goes before an alias, and that before SHOUTcast's habit (quirk 44) of a semicolon after which comes
+        A mount goes before an alias, that before a group, which means the first of its mounts that is on the air, and
+        that before SHOUTcast's habit (quirk 44) of a semicolon after which comes
         a name: "/;", "/;stream.mp3" and "/live;".
         """
         config = self._current.config
         targets = {alias.path: alias.mount for alias in config.aliases}
         if mount := self._on_air(path) or self._on_air(targets.get(path, "")):
             return mount
+        if path in config.groups:
+            return next(filter(None, map(self._on_air, config.groups[path].mounts)), None)
         base, semicolon, rest = path.partition(";")
         if "/" in rest:
             return None

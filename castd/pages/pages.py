@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from castd.api import shapes
-from castd.api.describe import describe_links, describe_mount, describe_server, public_mounts
+from castd.api.describe import describe_group, describe_links, describe_mount, describe_server, public_mounts
 from castd.api.operation import encode
 from castd.http.links import public_url
 from castd.http.messages import Response
@@ -38,7 +38,7 @@ class Pages:
         """GET /: the station."""
         request = exchange.request
         base = public_url(self._current.config, request)
-        mounts = [describe_mount(each, base) for each in public_mounts(self._registry)]
+        mounts = [describe_mount(each, base, self._current.config) for each in public_mounts(self._registry)]
         status = shapes.Status(
             server=describe_server(self._current.config, self._registry),
             listeners=sum(each.listeners for each in mounts),
@@ -52,7 +52,7 @@ class Pages:
         request, config = exchange.request, self._current.config
         name, base = call.mount, public_url(config, request)
         mount = self._registry.get(name)
-        shown = describe_mount(mount, base) if mount is not None and mount.description is not None else None
+        shown = describe_mount(mount, base, config) if mount is not None and mount.description is not None else None
         embedded = request.argument("embed") == "1"
         facts = _facts(name, shown, config.mount(name).name)
         links = shown.links if shown else describe_links(name)
@@ -99,10 +99,9 @@ class Pages:
 
     def _group(self, mount: Mount | None, base: str) -> list[shapes.Mount]:
         """The mounts among which a listener of this one may choose."""
-        group = mount.settings.group if mount is not None else ""
-        if not group:
-            return []
-        return [describe_mount(each, base) for each in public_mounts(self._registry) if each.settings.group == group]
+        config = self._current.config
+        group = config.group_of(mount.name) if mount is not None else ""
+        return describe_group(group, self._registry, base, config).mounts if group else []
 
     def _render(self, text: str, request: Request, status: int = 200, framed_by: str = "'self'") -> Response:
         return respond(make(text.encode("utf-8", "replace"), HTML), request, status, framed_by)

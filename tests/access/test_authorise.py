@@ -44,6 +44,8 @@ PUBLIC = {
     ("GET", "/status-json.xsl"),
     ("GET", "/admin/buildm3u"),
     ("GET", "/api/v1/status"),
+    ("GET", "/api/v1/groups"),
+    ("GET", "/api/v1/groups/{name}"),
     ("GET", "/api/v1/mounts"),
     ("GET", "/api/v1/mounts/{name}"),
     ("GET", "/api/v1/mounts/{name}/titles"),

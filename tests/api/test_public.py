@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 import trio.testing
 
-from tests.support import Reply, bench, configured, head, serving, until
+from castd.config import Group
+from tests.support import SOURCE, Reply, bench, configured, head, serving, until
 
 MOUNT = "/api/v1/mounts/live"
 
@@ -128,8 +129,20 @@ async def test_asking_for_all_mounts_costs_little() -> None:
 
 
 async def test_a_group_is_told() -> None:
-    async with bench(configured(mounts={"/live": {"group": "Radio"}})) as castd, await castd.encoder("/live"):
-        assert value(await castd.ask(head("GET", MOUNT)))["group"] == "Radio"
+    groups = {"/radio": Group(mounts=("/live", "/low", "/secret", "/away"))}
+    settings = {"/secret": {"hidden": True}}
+    async with bench(configured(groups=groups, mounts=settings)) as castd, await castd.encoder("/live"):
+        assert value(await castd.ask(head("GET", MOUNT)))["group"] == "/radio"
+        await castd.encoder("/low", {"ice-bitrate": "320", "Content-Type": "application/ogg"})
+        await castd.encoder("/secret")
+        assert "is a group of mounts" in (await castd.ask(head("PUT", "/radio", user=SOURCE))).text
+        found = value(await castd.ask(head("GET", "/api/v1/groups/radio")))
+        assert [each["mount"] for each in found["mounts"]] == ["/low", "/live"], "the highest bitrate first"
+        assert found["links"] == {"stream": "/radio", "hls": None, "dash": None, "page": "/p/radio"}
+        assert value(await castd.ask(head("GET", "/api/v1/groups"))) == {"groups": [found]}
+        assert (await castd.ask(head("GET", "/api/v1/groups/live"))).status == 404
+        assert (await castd.ask(head("HEAD", "/radio"))).status == 200, "the first of its mounts that is on the air"
+        assert "http://radio.test/radio" in (await castd.ask(head("GET", "/radio.m3u"))).text
         page = (await castd.ask(head("GET", "/p/live"))).text
         data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
-        assert [each["mount"] for each in data["group"]] == ["/live"]
+        assert [each["mount"] for each in data["group"]] == ["/low", "/live"]

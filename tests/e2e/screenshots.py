@@ -50,16 +50,16 @@ LONG = (
 SETTINGS = """
 [art]
 private_networks = true
+[groups."/aurora"]
+mounts = ["/live", "/live-low"]
 [mounts."/live"]
 name = "Radio Aurora"
 description = "Northern lights, southern nights: music without borders, around the clock."
 genre = "Eclectic"
 url = "https://aurora.example/"
-group = "Aurora"
 rewind_seconds = 3600
 [mounts."/live-low"]
 name = "Radio Aurora, for slow lines"
-group = "Aurora"
 [mounts."/quiet"]
 name = "A mount without a title"
 [mounts."/long"]

@@ -87,7 +87,7 @@ def wait_for_state(page: Page, wanted: str, seconds: float) -> None:
 
 @pytest.fixture
 async def castd(tmp_path: Path) -> AsyncIterator[Castd]:
-    mounts = '[mounts."/mp3"]\nname = "Radio"\ngroup = "Radio"\n[mounts."/low"]\nname = "Radio"\ngroup = "Radio"\n'
+    mounts = '[groups.radio]\nmounts = ["/mp3", "/low"]\n[mounts.default]\nname = "Radio"\n'
     async with Castd(tmp_path / "castd", mounts) as running:
         yield running
 

@@ -123,6 +123,11 @@ class Rendition:
         self._origin = 0.0  # wall time that media time 0 would have had when that came
         self.closing = Goodbye.FINISHED
 
+    @property
+    def ended_by(self) -> str:
+        """The operator who wanted it so, as for any source; "" for nobody."""
+        return self._source.ended_by if self._source is not None else ""
+
     def poke(self) -> None:
         """Something may have changed."""
         self._news.set()

@@ -156,9 +156,14 @@ class Renditions:
         pause = FIRST_PAUSE_SECONDS
         with made.scope:
             while True:
-                of = await self._begin(made)
                 began = trio.current_time()
-                why = await self._make(made, of)
+                try:
+                    of = await self._begin(made)
+                    began = trio.current_time()
+                    why = await self._make(made, of)
+                except Exception:  # a bug; it may cost this rendition, and nobody else
+                    log.exception("%s: not encoded for a while", made.plan.mount)
+                    why = "is given up"
                 made.settle()
                 if not why:
                     pause = FIRST_PAUSE_SECONDS
@@ -196,12 +201,9 @@ class Renditions:
             return str(error)
         except Failed as error:
             return f"is given up: {error}"
-        except Exception:  # a bug; it may cost this rendition, and nobody else
-            log.exception("%s: not encoded for a while", made.plan.mount)
-            return "is given up"
         finally:
-            made.rendition = None
-        return ""
+            ended_by, made.rendition = made.rendition.ended_by, None
+        return f"was ended by {ended_by}" if ended_by else ""
 
     def _tell(self, plan: Plan, words: str) -> None:
         left_out = self._troubles.admit((plan.mount, words.partition(":")[2]), trio.current_time())

@@ -182,6 +182,45 @@ async def test_a_source_that_goes_and_comes_back() -> None:
         assert await bench.until_heard(1028) is low
 
 
+async def test_one_that_is_kicked_pauses(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renditions, "FIRST_PAUSE_SECONDS", 0.5)
+    async with transcoding() as bench:
+        bench.push(40)
+        low = await bench.until_heard(38)
+        assert low.source is not None
+        kicked, before = low.source, trio.current_time()
+        kicked.end(Goodbye.KICKED, "admin")
+        await until(lambda: low.source is not kicked)
+        assert low.source is None
+        bench.push(40)
+        await until(lambda: low.source is not None)
+        assert trio.current_time() - before >= 0.5
+        [line] = errors(caplog)
+        assert line == "/low: the process that encodes was ended by admin; the next begins in 0.5 s"
+        [closed] = [each for each in bench.renditions._records.recent if each.kind == "source"]
+        assert (closed.reason, closed.ended_by) == ("kicked", "admin")
+
+
+async def test_a_bug_in_what_it_is_made_from_costs_nobody_else(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renditions, "FIRST_PAUSE_SECONDS", 0.05)
+    async with transcoding() as bench:
+        bench.source.end(Goodbye.LEFT)
+        bench.live.release(bench.source)
+
+        async def broken(name: str) -> bool:
+            await trio.lowlevel.checkpoint()
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(bench.renditions, "_summon", broken)
+        await until(lambda: len(errors(caplog)) >= 4)
+        assert errors(caplog)[0] == "/low: not encoded for a while"
+        bench.connect()
+        bench.push(40)
+        await bench.until_heard(38)
+
+
 async def test_an_encoder_goes_before_it() -> None:
     async with transcoding() as bench:
         bench.push(40)

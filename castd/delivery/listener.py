@@ -237,7 +237,7 @@ class Listener:
         """The position up to which it is owed everything now."""
         if self.pace is None:
             return self.mount.ring.head
-        return max(self.position, self.pace.horizon(self.mount))
+        return self.pace.horizon(self.mount, self.position)
 
     def serve(self) -> bool:
         """Send what is new, once.

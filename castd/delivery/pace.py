@@ -36,11 +36,20 @@ class Pace:
     media: float
     since: float
 
-    def horizon(self, mount: Mount) -> int:
-        """The position up to which it is owed everything by now."""
+    def horizon(self, mount: Mount, position: int) -> int:
+        """The position up to which it is owed everything by now: the end of a whole frame, and not before where it is.
+
+        Args:
+            position: where it is. It may be in a frame that ends later than the time does, which was set anew or found
+                by entries that were thinned meanwhile.
+        """
         timeline = mount.timeline
         time = self.media + mount.clock.monotonic() - self.since
-        return mount.ring.head if time >= timeline.end else timeline.position_at(time)
+        owed = mount.ring.head if time >= timeline.end else timeline.position_at(time)
+        if owed >= position:
+            return owed
+        entry = timeline.next_entry(position)
+        return entry.position if entry is not None else mount.ring.head
 
 
 def asked_entry(mount: Mount, request: Request) -> EntryMark | None:

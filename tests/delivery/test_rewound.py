@@ -184,6 +184,52 @@ def test_moved_to_another_mount_it_hears_what_is_live() -> None:
     assert not radio.pump.outlet(radio.mount).rewound
 
 
+def in_a_frame() -> tuple[Radio, Listener, FakeSocket]:
+    """One who is slow, and whose pace was set anew just now."""
+    radio = Radio()
+    listener = radio.go_back(100, room=50_000)
+    connection = listener.connection
+    assert isinstance(connection, FakeSocket)
+    before = listener.pace
+    while listener.pace == before:
+        radio.play(1)
+        connection.room = 1001
+        if listener.blocked:
+            radio.pump._writable(listener)
+    assert len(connection.received) % 400
+    assert not listener.caught_up, "it has a part of a frame"
+    return radio, listener, connection
+
+
+def test_who_is_moved_in_a_frame_has_it_whole_before() -> None:
+    radio, listener, connection = in_a_frame()
+    other = Mount("/other", settings(), radio.time.clock)
+    encoder = Encoder(other)
+    other.take_on(encoder.source)
+    encoder.feed(400)
+    before = heard_so_far(listener)
+    radio.pump.move(listener, other)
+    connection.room = None
+    radio.pump._writable(listener)
+    assert listener.mount is other
+    numbers = heard(listener)  # whole frames all through
+    assert numbers[: len(before) + 1] == [*before, before[-1] + 1]
+
+
+def test_whose_time_is_over_in_a_frame_has_it_whole_before() -> None:
+    radio, listener, connection = in_a_frame()
+    listener.most_seconds = 1.0
+    outlet = radio.pump.outlet(radio.mount)
+    outlet.limited.add(listener)
+    listener.connected = radio.time.now - 2.0
+    outlet.end_overdue(radio.time.now)
+    assert listener.gone is None
+    connection.room = None
+    outlet.end_overdue(radio.time.now)
+    assert listener.gone is Goodbye.LIMIT
+    assert len(connection.received) % 400 == 0
+
+
 @pytest.mark.parametrize(
     ("text", "wall"),
     [

@@ -95,10 +95,24 @@ def test_it_starts_castd_and_says_what_it_needs() -> None:
 
 
 def test_nothing_is_fetched_from_elsewhere_and_no_secret_is_inside() -> None:
-    assert not [each for each in INSTRUCTIONS if each.name in ("ADD", "ARG", "SHELL", "ONBUILD")]
+    assert not [each for each in INSTRUCTIONS if each.name in ("ADD", "SHELL", "ONBUILD")]
+    assert [each.value for each in INSTRUCTIONS if each.name == "ARG"] == ["EXTRAS=levels,transcode"]
     text = " ".join(each.value for each in INSTRUCTIONS)
-    assert not re.search(r"https?://|curl|wget|apt-get|--platform|amd64|x86|arm64|aarch64", text)
+    assert not re.search(r"https?://|curl|wget|--platform|amd64|x86|arm64|aarch64", text)
     assert not any(re.search("PASSWORD|TOKEN|SECRET", name) for name in environment())
+
+
+def test_what_levels_and_renditions_need_is_inside() -> None:
+    (packages,) = [each for each in final("RUN") if "apt-get" in each.value]
+    (installed,) = re.findall(r"apt-get install ([^&]*)", packages.value)
+    hint = (ROOT / "castd/levels/xiph.py").read_text().partition("apt install ")[2].partition('"')[0]
+    assert [word for word in installed.split() if not word.startswith("--")] == hint.split()
+    assert packages.value.endswith("rm -rf /var/lib/apt/lists/*")
+    (install,) = [each.value for each in INSTRUCTIONS if "pip --python" in each.value]
+    for extras, wanted in (("levels,transcode", "[levels,transcode]"), ("", "")):
+        script = "echo " + install.rpartition("constraints.txt")[2].replace("/dist/castd-*.whl", "castd.whl")
+        said = subprocess.run(["sh", "-c", script], env={"EXTRAS": extras}, check=True, capture_output=True, text=True)
+        assert said.stdout == f"castd.whl{wanted}\n"
 
 
 def from_the_checkout() -> list[str]:

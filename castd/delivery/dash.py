@@ -109,7 +109,7 @@ def manifest(segmenter: Segmenter, location: str) -> bytes:
     periods = {each.period: [other for other in listed if other.period is each.period] for each in listed}
     return mpd.write_mpd(
         mpd.Manifest(
-            availability_start=segmenter.epoch,
+            availability_start=0.0,
             publish_time=listed[-1].wall + listed[-1].seconds,
             minimum_update_period=segmenter.segment_seconds / 2,
             min_buffer_time=segmenter.segment_seconds,
@@ -130,7 +130,7 @@ def _period(segmenter: Segmenter, period: Period, segments: list[Segment]) -> mp
     heard = [mark for mark in segmenter.titles.since(segments[0].wall) if mark.date < end]
     return mpd.Period(
         id=f"{session}-{period.number}",
-        start=period.wall(period.start) - segmenter.epoch,
+        start=period.wall(period.start),
         timescale=track.sample_rate,
         offset=period.start,
         initialization=init_name(session, period.number),

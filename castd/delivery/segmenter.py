@@ -3,7 +3,8 @@
 A segmenter reads the ring as any reader does, by position. It cuts at packets, whatever the encoder's pages or bursts
 are, where the wall time of the audio passes a multiple of the segment length, so that mounts with one programme are cut
 alike. That wall time is media time and an origin that stays the same until the stream breaks off: its origin is where
-audio that came without delay would have it.
+audio that came without delay would have it. Packets lie on a grid of their own length that begins in 1970, so mounts
+whose packets are equally long are cut at exactly the same times, however their encoders were started.
 
 A **period** ends where a decoder, or the clock, cannot go on: another source, another track, bytes that the ring lost
 before they were read, media time that has drifted from packets or from the wall. In HLS it ends with a discontinuity.
@@ -62,9 +63,9 @@ STEADY = 0.8
 
 
 _TOLD = (
-    "session", "segment_seconds", "part_seconds", "window_seconds", "part_target", "epoch", "low_latency", "position",
+    "session", "segment_seconds", "part_seconds", "window_seconds", "part_target", "low_latency", "position",
 )  # fmt: skip
-_TOLD_PRIVATELY = ("splices_from", "listed", "time", "pending", "pending_start")
+_TOLD_PRIVATELY = ("splices_from", "listed", "time", "pending", "pending_start", "origin")
 """Fields of castd.delivery.segmenter_state.SegmenterState that a segmenter has as they are."""
 
 GOES_ON_SECONDS = 2.0
@@ -79,8 +80,6 @@ class Segmenter:
         session: in all names; another one when the container changes.
         muxer: of the files; None before the first track is known.
         target: EXT-X-TARGETDURATION, seconds.
-        epoch: wall time that media time 0 of the first period would have; ffmpeg takes DASH's times to count from it. 0
-            before there is one.
         part_target: seconds, of the longest part; 0 before the first packet.
         held: all segments that may be asked for, oldest first; the last may be incomplete.
         titles: those told.
@@ -103,7 +102,6 @@ class Segmenter:
         self.window_seconds = settings.hls_window_seconds
         self.target = round(self.segment_seconds + LONGEST_PACKET)
         self.part_target = 0.0
-        self.epoch = 0.0
         self.held: deque[Segment] = deque()
         self.titles = TitleMarks()
         self.refused = ""
@@ -116,7 +114,8 @@ class Segmenter:
         self._depacketizer: Depacketizer | None = None
         self._splices_from = 0  # position of the first splice not dealt with
         self._began = 0.0  # media time at which the packets of this depacketizer begin
-        self._origin = 0.0
+        self._origin = 0.0  # see Period
+        self._on_grid = False  # the packets of the period are
         self._period: Period | None = None
         self._time = 0  # media time of the next packet, in samples
         self._passing: int | None = None  # cell of packets that belong to a segment begun before
@@ -147,7 +146,7 @@ class Segmenter:
             segmenter._segment_end = segmenter._end_of(segmenter.open.wall)
         if state.period is not None:
             segmenter._period = state.periods[state.period]
-            segmenter._goes_on = True
+            segmenter._goes_on = segmenter._on_grid = True
         return segmenter
 
     def state(self) -> SegmenterState | None:
@@ -277,7 +276,7 @@ class Segmenter:
         if self._depacketizer is not None:
             if self._period is None or not at_entry or here is None:
                 return True
-            if abs(here.time - self._period.seconds(self._time)) < ASTRAY_SECONDS:
+            if abs(here.time - (self._period.wall(self._time) - self._origin)) < ASTRAY_SECONDS:
                 return True
             log.info("%s: packets and media time differ by more than %g s", self.mount.name, ASTRAY_SECONDS)
             self._break_off()
@@ -318,8 +317,8 @@ class Segmenter:
         return min(entry.position, end) if entry is not None else end
 
     def _origin_at(self, position: int) -> float:
-        """The wall time that media time 0 would have, to the millisecond. What came fastest was delayed least; before
-        what was is over nothing begins."""
+        """The wall time that the mount's time 0 would have, to the millisecond. What came fastest was delayed least;
+        before what was is over nothing begins."""
         timeline, clock = self.mount.timeline, self.mount.clock
         arrived = [entry for entry in timeline.entries_from(position) if not self._is_splice(entry)]
         origin = min((each.wall - each.time for each in arrived), default=clock.wall() - timeline.end)
@@ -335,7 +334,7 @@ class Segmenter:
     def _set_track(self, track: Track) -> None:
         """What comes is of this track."""
         if self._period is not None and track != self._period.track:
-            self._began = self._period.seconds(self._time)
+            self._began = self._period.wall(self._time) - self._origin
             self._end_period()
         if track.refused:
             self._refuse(track.refused)
@@ -353,7 +352,8 @@ class Segmenter:
             self._refuse(str(error))
             return
         self.refused = ""
-        self._time = round(self._began * track.sample_rate)
+        self._time = round((self._origin + self._began) * track.sample_rate)
+        self._on_grid = False
         number = self.held[-1].period.number + 1 if self.held else 0
         self._period = Period(number, track, init, self._time, self._origin)
 
@@ -361,7 +361,7 @@ class Segmenter:
         """No player can go on from one container to the other within a playlist."""
         self.session = token_hex(8)
         self.held.clear()
-        self.epoch = self.part_target = 0.0
+        self.part_target = 0.0
         self.titles = TitleMarks()
         self._listed = 0
         self.version += 1
@@ -374,6 +374,8 @@ class Segmenter:
             self.version += 1
 
     def _take(self, packet: Packet) -> None:
+        if not self._on_grid and self._period is not None:
+            self._put_on_grid(self._period, packet.samples)
         period = self._period
         if period is not None and self._skips:
             period = self._period = self._past_begun_segment(period)
@@ -396,6 +398,14 @@ class Segmenter:
         elif after != cells and self._has_parts:
             self._close_part()
 
+    def _put_on_grid(self, period: Period, samples: int) -> None:
+        """Have a period begin at a multiple of the length of its packets: the nearest that is not in the last one."""
+        start = round(period.start / samples) * samples
+        if self.held and self.held[-1].period.wall(self.held[-1].start + self.held[-1].samples) > period.wall(start):
+            start += samples
+        self._period = replace(period, start=start)
+        self._time, self._on_grid = start, True
+
     @property
     def _has_parts(self) -> bool:
         return self.muxer is not None and self.muxer.parts
@@ -415,22 +425,21 @@ class Segmenter:
 
     def _open_segment(self, period: Period) -> None:
         number = self.held[-1].number + 1 if self.held else self._cells(period, self._time)[0]
-        self.epoch = self.epoch or period.origin
         self.held.append(Segment(number, period, self._time))
         self._segment_end = self._end_of(period.wall(self._time))
 
     def _end_of(self, start: float) -> float:
-        """The wall time at which a segment ends: the next multiple of its length. If that is near, this segment and the
-        next share what there is: of DASH, ffmpeg takes two that begin within a second for one."""
-        left = self.segment_seconds - start % self.segment_seconds
-        return start + left if left >= self.segment_seconds / 2 else start + (left + self.segment_seconds) / 2
+        """The wall time at which a segment ends: the next multiple of its length. If that is near, in the middle of it
+        and the one after it: of DASH, ffmpeg takes two that begin within a second for one."""
+        end = (start // self.segment_seconds + 1) * self.segment_seconds
+        return end if end - start >= self.segment_seconds / 2 else end + self.segment_seconds / 2
 
     def _close_part(self) -> None:
         segment = self.open
         if segment is None or not self._pending or self.muxer is None:
             return
         period = segment.period
-        start, end = period.seconds(self._pending_start), period.seconds(self._time)
+        start, end = period.wall(self._pending_start), period.wall(self._time)
         new = self.titles.gather(self.mount.timeline, start, end, period.origin)
         if not segment.parts and (before := self.titles.at(start)) is not None and before not in new:
             new.insert(0, before)  # for those who begin here
@@ -500,7 +509,7 @@ class Segmenter:
         late = len(self._lags) == self._lags.maxlen and min(self._lags) > DRIFT_SEGMENTS * self.segment_seconds
         if late and self._period is period:
             log.info("%s: the source is late by %.1f s", self.mount.name, self._lags[-1])
-            self._began = period.seconds(self._time)
+            self._began = period.wall(self._time) - self._origin
             self._period, self._lags = None, deque(maxlen=3)
             self._origin = round(clock.wall() - timeline.end, 3)
             self._set_track(period.track)

@@ -35,6 +35,8 @@ class SegmenterState(msgspec.Struct):
         period: the place of the one that goes on; None if none does.
         time: media time of the next packet, in samples.
         pending: packets of the part that is being made, from `pending_start` on.
+        origin: see castd.delivery.segments.Period; None where media time counted from the beginning of the mount, as it
+            once did: nobody can go on with that.
     """
 
     session: str
@@ -44,7 +46,6 @@ class SegmenterState(msgspec.Struct):
     part_seconds: float
     window_seconds: float
     part_target: float
-    epoch: float
     low_latency: bool
     position: int
     splices_from: int
@@ -56,6 +57,7 @@ class SegmenterState(msgspec.Struct):
     time: int
     pending: list[Packet]
     pending_start: int
+    origin: float | None = None
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

@@ -69,7 +69,10 @@ class Segmenters:
         return self.of(mount) if mount in self._by_mount else None
 
     def go_on_with(self, state: SegmenterState, mount: Mount) -> None:
-        """Have segments made on that another process made."""
+        """Have segments made on that another process made, if it counted time alike; else they are begun anew."""
+        if state.origin is None:
+            log.info("%s: segments are begun anew, with times that count from 1970", mount.name)
+            return
         self._asked[mount] = mount.clock.monotonic()
         self._take_on(Segmenter.of(state, mount))
 

@@ -1,7 +1,8 @@
 """What a mount's audio is cut into for HLS and DASH: periods, segments, parts; and what their files are called.
 
-Media time is counted in samples of the period's track, from the beginning of the mount on. A name stands for the same
-bytes for ever: it holds the session of the segmenter that made them, and a number within it.
+Media time is counted in samples of the period's track, from 1970 on, as wall time is: so what was on the air at one
+moment has the same time at every mount, and players can go from one to the other. A name stands for the same bytes for
+ever: it holds the session of the segmenter that made them, and a number within it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Period:
         track: of its packets.
         init: the initialisation segment; b"" where there is none, in MPEG-TS.
         start: media time of its first sample, in samples of the track.
-        origin: wall time, seconds since 1970, that media time 0 would have.
+        origin: what is added to the times on the mount's timeline, in seconds.
     """
 
     number: int
@@ -46,7 +47,7 @@ class Period:
 
     def wall(self, time: int) -> float:
         """The wall time of a media time in samples."""
-        return self.origin + time / self.track.sample_rate
+        return time / self.track.sample_rate
 
 
 class Part(NamedTuple):

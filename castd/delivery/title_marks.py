@@ -25,8 +25,8 @@ class TitleMark(NamedTuple):
     Attributes:
         id: below 2^32.
         position: in the ring, that it is heard from.
-        time: media time in seconds.
-        date: wall time, seconds since 1970.
+        time: media time in seconds, as segments have it.
+        date: wall time, seconds since 1970: the same, but that no two are alike.
         text: the whole as players show it; "" for none.
         artist, title, album: "" where the source gave only the text.
     """
@@ -70,22 +70,21 @@ class TitleMarks:
 
         Args:
             start, end: seconds.
-            origin: wall time that media time 0 would have.
+            origin: what the times on the timeline lack of media time.
 
         Returns:
             Those told by this, in order.
         """
         new = []
-        for title in timeline.titles_from(start):
-            if title.time >= end:
+        for title in timeline.titles_from(start - origin):
+            if origin + title.time >= end:
                 break
             last = self.told[-1] if self.told else None
             key = _key(title)
             # what comes to be known of the past when something newer is told already is news no more
             if last is not None and (key == last.id or title.position < last.position):
                 continue
-            time = max(title.time, start)
-            date = origin + time
+            date = time = max(origin + title.time, start)
             if last is not None:
                 date = max(date, last.date + SPACING_SECONDS)
             self.told.append(_mark(title, key, time, date))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from castd.errors import ClientError
+from castd.wire.text import one_line
 
 if TYPE_CHECKING:
     from castd.http.messages import Request
@@ -106,14 +107,14 @@ def entry_at(mount: Mount, moment: str) -> EntryMark:
     Raises:
         ClientError: 400: it cannot be read, or has not come; 404: it is not held, with what is.
     """
-    wall = wall_time(moment)
+    wall, shown = wall_time(moment), one_line(moment)
     if wall > mount.clock.wall():
-        raise ClientError(400, f"{moment} has not come yet")
+        raise ClientError(400, f"{shown} has not come yet")
     found = mount.timeline.entry_on_air(wall, mount.alike_from)
     if found is None:
         oldest = mount.timeline.rewound(-1.0, mount.alike_from)
         since = datetime.fromtimestamp(oldest.wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if oldest else "now"
-        raise ClientError(404, f"{moment} is not held any more: the oldest is from {since}")
+        raise ClientError(404, f"{shown} is not held any more: the oldest is from {since}")
     return found
 
 

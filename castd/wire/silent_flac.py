@@ -52,8 +52,7 @@ class SilentFlac:
         self._body = self._make_body(round(bitrate / rate / self._channels))
         # CRCs are linear: what the body makes of each bit of the header's is known once and for all
         self._body_crc = _crc(self._body, 16)
-        zeros = bytes(len(self._body))
-        self._carried = [_crc(zeros, 16, 1 << bit) for bit in range(16)]
+        self._carried = _carried(len(self._body))
 
     def _make_body(self, bits_per_sample: int) -> bytes:
         """A subframe for each channel: a constant (§9.2.3), or residuals of 0 to a prediction of 0 (§9.2.5, order 0),
@@ -118,3 +117,27 @@ def _crc(data: bytes, width: int, start: int = 0) -> int:
     for byte in data:
         crc = crc << 8 & mask ^ table[crc >> width - 8 ^ byte]
     return crc
+
+
+def _carried(count: int) -> list[int]:
+    """What each bit of a CRC of 16 bits has become behind so many bytes of zeros: one byte's map, by repeated squaring.
+
+    A body has up to a megabyte, and a turn of the loop for each byte of it is long enough once.
+    """
+    power = [_crc(b"\0", 16, 1 << bit) for bit in range(16)]
+    carried = [1 << bit for bit in range(16)]
+    while count:
+        if count & 1:
+            carried = [_mapped(each, power) for each in carried]
+        power = [_mapped(each, power) for each in power]
+        count >>= 1
+    return carried
+
+
+def _mapped(crc: int, bits: list[int]) -> int:
+    """The sum of what the bits of a CRC become."""
+    total = 0
+    for bit, becomes in enumerate(bits):
+        if crc >> bit & 1:
+            total ^= becomes
+    return total

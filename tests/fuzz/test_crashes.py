@@ -221,3 +221,9 @@ def test_comments_full_of_the_name_of_pictures() -> None:
     """Each made a copy of all that followed it, a gigabyte in all, on the way to find that none is a picture."""
     block = (b"\xff\xff\xff\0metadata_block_picture=") * 40_000
     assert in_ogg("speex", block, b"") is None
+
+
+@pytest.mark.parametrize("name", ["aa782be25d4e", "cb70b5fcd2a1", "f3538bf73bb4"])
+def test_moments_that_do_not_stay_on_a_line(name: str) -> None:
+    """Any character may stand between date and time; a refusal said it again as it was."""
+    TARGETS["rewinds"](crash("rewinds", name))

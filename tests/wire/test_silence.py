@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from castd.wire import silent_flac
 from castd.wire.framer import Head
 from castd.wire.ogg_codecs import Flac, identify
 from castd.wire.ogg_pages import EOS, Page, PageCutter
 from castd.wire.silence import silence_after
+from castd.wire.silent_flac import SilentFlac
 from castd.wire.silent_ogg import vorbis_modes
 from castd.wire.sniff import Sniffer, framer_of
 from castd.wire.unmakeable import Unmakeable
@@ -293,3 +295,28 @@ def test_headers_that_make_no_sense() -> None:
                 continue
             assert silence.next()
             assert silence.seconds > 0
+
+
+def test_the_largest_flac_frames_are_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight channels, 65,535 samples a frame: nobody else's audio may wait while silence is made of that."""
+    gone_through = 0
+    crc = silent_flac._crc
+
+    def counted(data: bytes, width: int, start: int = 0) -> int:
+        nonlocal gone_through
+        gone_through += len(data)
+        return crc(data, width, start)
+
+    monkeypatch.setattr(silent_flac, "_crc", counted)
+    codes = 8_000 << 12 | 7 << 9 | 23 << 4
+    made = SilentFlac(b"\xff" * 4 + bytes(6) + codes.to_bytes(4) + bytes(20), 8_000 * 8 * 24)
+    frame = made.frame(5)
+    assert len(frame) > 900_000
+    assert gone_through < len(frame) + 1000
+    assert crc(frame, 16) == 0
+
+
+def test_zeros_carry_a_checksum_on() -> None:
+    for count in (0, 1, 2, 3, 17, 255, 1000):
+        zeros = bytes(count)
+        assert silent_flac._carried(count) == [silent_flac._crc(zeros, 16, 1 << bit) for bit in range(16)]

@@ -60,6 +60,7 @@ from castd.delivery.rewinds import Rewinds
 from castd.delivery.room import Room
 from castd.delivery.segmenters import Segmenters
 from castd.delivery.sessions import Sessions
+from castd.delivery.windows import Windows
 from castd.errors import ConfigError, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
@@ -173,6 +174,7 @@ class Server:
             self.url_auths.go_on_with,
         )
         self.segmenters = Segmenters()
+        self.windows = Windows(current, self.registry, self.segmenters)
         self.sessions = Sessions(
             current, self.registry, Room(current, self.registry), self.records, self.admission.audience,
             self.gate.guards, self.url_auths.go_on_with,
@@ -395,6 +397,7 @@ class Server:
             await services.start(self.control.run)
         await services.start(self.recorders.run)
         await services.start(self.rewinds.run)
+        services.start_soon(self.windows.run)
         await services.start(self.fallbacks.run)
         await services.start(self.relays.run)
         await services.start(self.renditions.run)

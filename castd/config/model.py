@@ -464,6 +464,7 @@ class Pace:
         hls_segment_seconds: of audio in a segment of these.
         hls_part_seconds: in a part of one, for low latency.
         hls_window_seconds: of audio in a playlist; four segments at least.
+        hls_rewind_seconds: likewise, where a mount has rewind_seconds, and these are as many.
     """
 
     burst_seconds: Annotated[float, between(0, 300, "seconds")] = 4.0
@@ -479,6 +480,7 @@ class Pace:
     hls_segment_seconds: Annotated[float, between(1, 10, "seconds")] = 4.0
     hls_part_seconds: Annotated[float, between(0.2, 4, "seconds")] = 0.5
     hls_window_seconds: Annotated[float, between(4, 3600, "seconds")] = 24.0
+    hls_rewind_seconds: Annotated[float, between(0, 14_400, "seconds")] = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

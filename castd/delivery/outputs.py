@@ -12,6 +12,7 @@ from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
 from castd.errors import ClientError
 from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
 from castd.http.messages import ANY_ORIGIN, Response
+from castd.log import warn_rarely
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from castd.delivery.playlists import Text
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.segmenters import Segmenters
+    from castd.delivery.segments import Segment
     from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Request
@@ -38,6 +40,9 @@ SHARED = "shared"
 
 START_TARGETS = 2
 """Target durations for which a request waits for the first segment."""
+
+FILL_SECONDS = 3.0
+"""For which it waits for an hour to be made, before it is content with the last segments."""
 
 EXPOSED = ("Access-Control-Expose-Headers", "Date, Age, ETag")
 
@@ -109,9 +114,12 @@ class Outputs:
             ClientError: 404: what is sent there cannot be put into segments; 503: there is none yet.
         """
         segmenter = self._segmenters.of(mount)
+        if segmenter.fills:
+            with trio.move_on_after(FILL_SECONDS):
+                await _until_ready(segmenter)
+            segmenter.hurry()
         with trio.move_on_after(START_TARGETS * segmenter.target):
-            while not (segmenter.ready or segmenter.refused or segmenter.closed):
-                await segmenter.changed.wait()
+            await _until_ready(segmenter)
         if segmenter.refused:
             raise ClientError(404, f"{segmenter.refused}; listen to {mount.name} itself", (ANY_ORIGIN,))
         if not segmenter.ready:
@@ -140,12 +148,10 @@ class Outputs:
         elif name["time"] is not None:
             start = number, int(name["time"])
             await _wait_while(segmenter, lambda: start == segmenter.next_start)
-            segment = segmenter.find_by_time(*start)
-            data = segment.data if segment is not None and segment.complete else None
+            data = await _whole(segmenter, segmenter.held.find_by_time(*start))
         elif part is None:
             await _wait_while(segmenter, lambda: number == segmenter.next_number)
-            segment = segmenter.find(number)
-            data = segment.data if segment is not None and segment.complete else None
+            data = await _whole(segmenter, segmenter.find(number))
         else:
             index = int(part)
             await _wait_while(segmenter, lambda: (number, index) == next_part(segmenter))
@@ -174,8 +180,29 @@ def shared(request: Request, text: Text, content_type: str, cache: tuple[str, st
     return Response(200, text.data, content_type, headers)
 
 
-def _init(segmenter: Segmenter, period: int) -> bytes | None:
-    return next((each.period.init for each in segmenter.held if each.period.number == period), None)
+async def _until_ready(segmenter: Segmenter) -> None:
+    while not (segmenter.ready or segmenter.refused or segmenter.closed):
+        await segmenter.changed.wait()
+
+
+def _init(segmenter: Segmenter, number: int) -> bytes | None:
+    period = segmenter.held.find_period(number)
+    return period.init if period is not None else None
+
+
+async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | None:
+    """All of a segment; None if there is none, or it is not complete.
+
+    Raises:
+        ClientError: 503: the disk does not give it.
+    """
+    if segment is None or not segment.complete:
+        return None
+    try:
+        return await segmenter.held.read(segment)
+    except OSError as error:
+        warn_rarely(f"{segmenter.mount.name}: old segments cannot be read: {error}")
+        raise ClientError(503, "the disk does not give it", (("Retry-After", "5"), ANY_ORIGIN)) from None
 
 
 async def _wait_while(segmenter: Segmenter, being_made: Callable[[], bool]) -> None:

@@ -15,13 +15,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import ceil
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import trio
 
+from castd.delivery.held import Held
 from castd.delivery.muxers import Muxer, kind_for, muxer_of
 from castd.delivery.segmenter_state import SegmenterState, SegmentState
 from castd.delivery.segments import Part, Period, Segment
@@ -31,20 +32,15 @@ from castd.wire.packets import Packet, Unsupported, depacketizer
 from castd.wire.timed_id3 import Event
 
 if TYPE_CHECKING:
+    from castd.delivery.spool import Spool
     from castd.mount.mount import Mount
     from castd.mount.timeline import EntryMark
     from castd.wire.packets import Depacketizer, Track
 
 log = logging.getLogger(__name__)
 
-STEP_BYTES = 256 * 1024
-"""Read at one go, about: some 2 ms of work."""
-
-FEWEST_LISTED = 4
-"""Segments in a playlist, however short its window: players begin three from the end."""
-
-SHORTEST_TARGETS = 3
-"""Target durations that must be left when a segment is removed (rfc8216bis §6.2.2)."""
+STEP_BYTES = 128 * 1024
+"""Read at one go, about: some 3 ms of work."""
 
 LONGEST_PACKET = 0.125
 """Seconds by which a segment may be longer than asked for; an Opus packet has 0.12."""
@@ -65,7 +61,7 @@ STEADY = 0.8
 _TOLD = (
     "session", "segment_seconds", "part_seconds", "window_seconds", "part_target", "low_latency", "position",
 )  # fmt: skip
-_TOLD_PRIVATELY = ("splices_from", "listed", "time", "pending", "pending_start", "origin")
+_TOLD_PRIVATELY = ("splices_from", "time", "pending", "pending_start", "origin")
 """Fields of castd.delivery.segmenter_state.SegmenterState that a segmenter has as they are."""
 
 GOES_ON_SECONDS = 2.0
@@ -74,6 +70,9 @@ GOES_ON_SECONDS = 2.0
 
 class Segmenter:
     """See the module. Everything but `changed` is synchronous.
+
+    Args:
+        back_seconds: of audio to begin with, if the ring has it, where old segments are going to be put by.
 
     Attributes:
         mount: whose ring it reads.
@@ -92,7 +91,7 @@ class Segmenter:
         closed: it makes no more.
     """
 
-    def __init__(self, mount: Mount) -> None:
+    def __init__(self, mount: Mount, back_seconds: float = 0.0) -> None:
         settings = mount.settings
         self.mount = mount
         self.session = token_hex(8)
@@ -102,15 +101,16 @@ class Segmenter:
         self.window_seconds = settings.hls_window_seconds
         self.target = round(self.segment_seconds + LONGEST_PACKET)
         self.part_target = 0.0
-        self.held: deque[Segment] = deque()
+        self._begins_back = back_seconds
+        self.held = self._new_held()
         self.titles = TitleMarks()
         self.refused = ""
         self.low_latency = False
         self.version = 0
         self.changed = trio.Event()
         self.position: int | None = None
+        self._reading_to = 0  # position of the end of what is being read
         self.caught_up = self.closed = False
-        self._listed = 0  # number of the first segment listed
         self._depacketizer: Depacketizer | None = None
         self._splices_from = 0  # position of the first splice not dealt with
         self._began = 0.0  # media time at which the packets of this depacketizer begin
@@ -127,8 +127,12 @@ class Segmenter:
         self._lags: deque[float] = deque(maxlen=3)  # seconds that the live end was late, at each segment's end
 
     @classmethod
-    def of(cls, state: SegmenterState, mount: Mount) -> Segmenter:
-        """A segmenter as it was in another process."""
+    def of(cls, state: SegmenterState, mount: Mount, spool: Spool | None = None) -> Segmenter:
+        """A segmenter as it was in another process.
+
+        Args:
+            spool: of `state.spool`; owned from now on.
+        """
         segmenter = cls(mount)
         for name in _TOLD:
             setattr(segmenter, name, getattr(state, name))
@@ -137,44 +141,45 @@ class Segmenter:
         segmenter.target = round(state.segment_seconds + LONGEST_PACKET)
         segmenter.muxer = muxer_of(state.kind, state.muxer)
         segmenter.titles = TitleMarks(state.titles)
-        for each in state.segments:
-            period = state.periods[each.period]
-            segmenter.held.append(
-                Segment(each.number, period, each.start, each.parts, each.complete, each.position, each.kept_until)
-            )
-        if segmenter.open is not None:
-            segmenter._segment_end = segmenter._end_of(segmenter.open.wall)
+        segmenter.held = held = segmenter._new_held()
+        held.go_on_with((each.segment(state.periods) for each in state.segments), state.listed, spool)
+        held.allow(state.back_seconds, state.spool_bytes)
+        if held.open is not None:
+            segmenter._segment_end = segmenter._end_of(held.open.wall)
         if state.period is not None:
             segmenter._period = state.periods[state.period]
             segmenter._goes_on = segmenter._on_grid = True
         return segmenter
 
+    def _new_held(self) -> Held:
+        mount = self.mount
+        return Held(mount.name, mount.clock.monotonic, self.segment_seconds, self.window_seconds, self.target)
+
     def state(self) -> SegmenterState | None:
         """All of it, for another process; None if there is nothing yet."""
-        if self.muxer is None or self.position is None or not self.held:
+        held, spool = self.held, self.held.spool
+        if self.muxer is None or self.position is None or not held or self.fills:
             return None
-        periods = list(dict.fromkeys(each.period for each in self.held))
+        periods = {each: at for at, each in enumerate(dict.fromkeys(each.period for each in held))}
         return SegmenterState(
             **{name: getattr(self, name) for name in _TOLD},
             **{name: getattr(self, f"_{name}") for name in _TOLD_PRIVATELY},
             kind=self.muxer.kind,
             muxer=tuple(self.muxer.state),
-            periods=periods,
-            segments=[
-                SegmentState(
-                    each.number, periods.index(each.period), each.start, each.parts, each.complete, each.position,
-                    each.kept_until,
-                )
-                for each in self.held
-            ],
+            listed=held.first,
+            periods=list(periods),
+            segments=[SegmentState.of(each, periods) for each in held],
             titles=self.titles.told,
-            period=periods.index(self._period) if self._period in periods else None,
-        )  # fmt: skip
+            period=periods.get(self._period) if self._period is not None else None,
+            back_seconds=held.back_seconds,
+            spool=spool.state() if spool is not None else None,
+            spool_bytes=held.spool_bytes,
+        )
 
     @property
     def open(self) -> Segment | None:
         """The segment that is being made."""
-        return self.held[-1] if self.held and not self.held[-1].complete else None
+        return self.held.open
 
     @property
     def ready(self) -> bool:
@@ -184,7 +189,7 @@ class Segmenter:
     @property
     def next_number(self) -> int:
         """Of the segment that is being made, or comes next."""
-        return self.held[-1].number + self.held[-1].complete if self.held else 0
+        return self.held.next_number
 
     @property
     def next_start(self) -> tuple[int, int]:
@@ -195,17 +200,12 @@ class Segmenter:
 
     @property
     def listed(self) -> list[Segment]:
-        """The complete segments of the playlist."""
-        return [each for each in self.held if each.complete and each.number >= self._listed]
+        """The complete segments of the playlist; not to be changed."""
+        return self.held.listed
 
     def find(self, number: int) -> Segment | None:
         """A segment that may be asked for, complete or not."""
-        at = number - self.held[0].number if self.held else -1
-        return self.held[at] if 0 <= at < len(self.held) else None
-
-    def find_by_time(self, period: int, start: int) -> Segment | None:
-        """As `find`, by the media time in samples at which a segment of a period begins."""
-        return next((each for each in self.held if (each.period.number, each.start) == (period, start)), None)
+        return self.held.find(number)
 
     def advance(self) -> bool:
         """Read what there is, up to about STEP_BYTES.
@@ -219,13 +219,39 @@ class Segmenter:
             self.caught_up = True
             self.version += 1
         if self.version != version:
-            self.changed.set()
-            self.changed = trio.Event()
+            self._tell()
         return more
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def put_by(self) -> bool:
+        """Put old segments by; see Held."""
+        first = self.held.first
+        more = await self.held.put_by()
+        if self.held.first != first:
+            self.version += 1
+            self._tell()
+        return more
+
+    @property
+    def fills(self) -> bool:
+        """It begins far back, and has not come to the live end."""
+        return not self.caught_up and self._begins_back > self.window_seconds
+
+    def hurry(self) -> None:
+        """Begin again with the last window only: nobody has got a playlist, and somebody does not want to wait."""
+        if self.fills:
+            self._break_off()
+            self._begin_session()
+            self._begins_back = 0.0
+            self.position = None
 
     def close(self) -> None:
         """Make no more; whoever waits waits no longer."""
         self.closed = True
+        self.held.part_with_spool()
         self.version += 1
         self.changed.set()
 
@@ -233,9 +259,10 @@ class Segmenter:
         timeline, ring = self.mount.timeline, self.mount.ring
         if self.position is None:
             return self._start()
-        if self.position < ring.tail:
+        alike_from = self.mount.alike_from if self._depacketizer is None else 0
+        if self.position < (oldest := max(ring.tail, alike_from)):
             self._break_off()
-            entry = timeline.next_entry(ring.tail)
+            entry = timeline.next_entry(oldest)
             self.position = self._splices_from = entry.position if entry else ring.head
         position = self.position
         splice = timeline.next_splice(self._splices_from)
@@ -245,7 +272,7 @@ class Segmenter:
             return True
         if position == ring.head or not self._ready(position):
             return False
-        stop = self._stop(position, splice.position if splice else ring.head)
+        self._reading_to = stop = self._stop(position, splice.position if splice else ring.head)
         assert self._depacketizer is not None
         try:
             for each in self._depacketizer.feed(ring.read(position, stop)):
@@ -258,15 +285,26 @@ class Segmenter:
         self.position = stop
         return stop < ring.head
 
+    @property
+    def _first_seconds(self) -> float:
+        """Of audio that is read at the beginning, where the ring has it."""
+        return self.window_seconds + self.segment_seconds
+
     def _start(self) -> bool:
         """Begin far enough back for a whole playlist, if the ring reaches so far."""
-        timeline = self.mount.timeline
-        entry = timeline.join(self.window_seconds + self.segment_seconds)
+        timeline, mount = self.mount.timeline, self.mount
+        entry = timeline.join(self._first_seconds)
+        if self.fills and (oldest := timeline.oldest) is not None:
+            # what is oldest goes while it is read
+            begin = max(timeline.end - self._begins_back - self.segment_seconds, oldest.time + self.segment_seconds)
+            far = timeline.rewound(begin, mount.alike_from)
+            entry = far if entry is None or (far is not None and far.position < entry.position) else entry
         if entry is None:
             return False
         self.position = entry.position
         self._splices_from = entry.position + 1
-        self._skips = not timeline.begins_at(entry.position) and timeline.end - entry.time > 2 * self.segment_seconds
+        begins = (splice := timeline.last_splice(entry.position)) is not None and splice.position == entry.position
+        self._skips = not begins and timeline.end - entry.time > 2 * self.segment_seconds
         return True
 
     def _ready(self, position: int) -> bool:
@@ -317,15 +355,24 @@ class Segmenter:
         return min(entry.position, end) if entry is not None else end
 
     def _origin_at(self, position: int) -> float:
-        """The wall time that the mount's time 0 would have, to the millisecond. What came fastest was delayed least;
-        before what was is over nothing begins."""
+        """The wall time of the mount's time 0, to the millisecond; nothing begins before what was is over."""
         timeline, clock = self.mount.timeline, self.mount.clock
-        arrived = [entry for entry in timeline.entries_from(position) if not self._is_splice(entry)]
-        origin = min((each.wall - each.time for each in arrived), default=clock.wall() - timeline.end)
+        origin = self._arrived(position, default=clock.wall() - timeline.end)
         if self.held:
             last = self.held[-1]
-            origin = max(origin, last.period.wall(last.start + last.samples) - self._began)
+            origin = max(origin, last.period.wall(last.end) - self._began)
         return round(origin + 0.0005, 3)
+
+    def _arrived(self, position: int, default: float) -> float:
+        """The wall time that media time 0 would have by what came from a position on. What came fastest was delayed
+        least; of what has lain in the ring for long it is what came soon after that."""
+        timeline = self.mount.timeline
+        splice, until = timeline.next_splice(position + 1), timeline.time_at(position) + self._first_seconds
+        entries = takewhile(
+            lambda each: each.time < until and (splice is None or each.position < splice.position),
+            timeline.entries_from(position),
+        )
+        return min((each.wall - each.time for each in entries if not self._is_splice(each)), default=default)
 
     def _is_splice(self, entry: EntryMark) -> bool:
         splice = self.mount.timeline.next_splice(entry.position)
@@ -363,7 +410,6 @@ class Segmenter:
         self.held.clear()
         self.part_target = 0.0
         self.titles = TitleMarks()
-        self._listed = 0
         self.version += 1
 
     def _refuse(self, why: str) -> None:
@@ -425,7 +471,7 @@ class Segmenter:
 
     def _open_segment(self, period: Period) -> None:
         number = self.held[-1].number + 1 if self.held else self._cells(period, self._time)[0]
-        self.held.append(Segment(number, period, self._time))
+        self.held.begin(Segment(number, period, self._time))
         self._segment_end = self._end_of(period.wall(self._time))
 
     def _end_of(self, start: float) -> float:
@@ -447,7 +493,7 @@ class Segmenter:
         # none before the sound it comes with: GStreamer would take its time for the beginning of all
         events = [Event(max(self._pending_start, round(mark.time * rate)), mark.id, mark.tag) for mark in new]
         data = self.muxer.make(period.track, self._pending_start, self._pending, events)
-        segment.parts.append(Part(self._pending_start, self._time - self._pending_start, data))
+        segment.add(Part(self._pending_start, self._time - self._pending_start, data))
         self._pending = []
         self.version += 1
 
@@ -456,9 +502,9 @@ class Segmenter:
         segment = self.open
         if segment is None:
             return
-        segment.complete = True
-        segment.position = self.mount.ring.head
-        self._forget()
+        segment.position = self._reading_to
+        self.held.complete()
+        self.titles.forget(self.held.listed_from)
         self.low_latency = self._has_parts and self._comes_finely()
         self._watch_wall(segment.period)
 
@@ -472,23 +518,6 @@ class Segmenter:
         self._end_period()
         self._depacketizer = None
         self._skips = self._goes_on = False
-
-    def _forget(self) -> None:
-        """List no more than the window, and keep what was listed for as long as rfc8216bis §6.2.2 wants it."""
-        complete = [each for each in self.held if each.complete]
-        seconds, first = 0.0, len(complete)
-        enough = max(self.window_seconds - self.segment_seconds / 2, SHORTEST_TARGETS * self.target)
-        while first and (seconds < enough or len(complete) - first < FEWEST_LISTED):
-            first -= 1
-            seconds += complete[first].seconds
-        now = self.mount.clock.monotonic()
-        for each in complete[:first]:
-            if each.kept_until is None:
-                each.kept_until = now + seconds + 2 * self.target
-        self._listed = complete[first].number
-        while self.held[0].kept_until is not None and self.held[0].kept_until <= now:
-            self.held.popleft()
-        self.titles.forget(complete[first].wall)
 
     def _comes_finely(self) -> bool:
         """Whether audio arrives at least as often as parts are made."""
@@ -504,12 +533,13 @@ class Segmenter:
     def _watch_wall(self, period: Period) -> None:
         """Set the clock anew where the source's is slower than ours, or it lost time on the way. One that is faster
         stays ahead until it has a gap: nothing can begin before what was is over."""
-        clock, timeline = self.mount.clock, self.mount.timeline
-        self._lags.append(clock.wall() - (period.origin + timeline.end))
+        entry = self.mount.timeline.entry_before(self._reading_to)
+        origin = self._arrived(entry.position, period.origin) if entry is not None else period.origin
+        self._lags.append(origin - period.origin)
         late = len(self._lags) == self._lags.maxlen and min(self._lags) > DRIFT_SEGMENTS * self.segment_seconds
         if late and self._period is period:
             log.info("%s: the source is late by %.1f s", self.mount.name, self._lags[-1])
             self._began = period.wall(self._time) - self._origin
             self._period, self._lags = None, deque(maxlen=3)
-            self._origin = round(clock.wall() - timeline.end, 3)
+            self._origin = round(origin, 3)
             self._set_track(period.track)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import msgspec
 
 from castd.delivery.muxers import Kind
-from castd.delivery.segments import Part, Period
+from castd.delivery.segments import Part, Period, Place, Segment
+from castd.delivery.spool import SpoolState
 from castd.delivery.title_marks import TitleMark
 from castd.wire.packets import Packet
 
@@ -16,6 +17,7 @@ class SegmentState(msgspec.Struct):
 
     Attributes:
         period: its place among those told beside.
+        samples, size: of one whose bytes lie in a spool; else its parts tell.
     """
 
     number: int
@@ -25,6 +27,27 @@ class SegmentState(msgspec.Struct):
     complete: bool
     position: int
     kept_until: float | None
+    samples: int = 0
+    size: int = 0
+    place: Place | None = None
+
+    @classmethod
+    def of(cls, segment: Segment, periods: dict[Period, int]) -> SegmentState:
+        """What there is of a segment."""
+        return cls(
+            segment.number, periods[segment.period], segment.start, segment.parts, segment.complete,
+            segment.position, segment.kept_until, segment.samples, segment.size, segment.place,
+        )  # fmt: skip
+
+    def segment(self, periods: list[Period]) -> Segment:
+        """The segment, as it was."""
+        made = Segment(
+            self.number, periods[self.period], self.start, [], self.complete, self.position, self.kept_until,
+            self.samples if self.place else 0, self.size if self.place else 0, self.place,
+        )  # fmt: skip
+        for part in self.parts:
+            made.add(part)
+        return made
 
 
 class SegmenterState(msgspec.Struct):
@@ -37,6 +60,8 @@ class SegmenterState(msgspec.Struct):
         pending: packets of the part that is being made, from `pending_start` on.
         origin: see castd.delivery.segments.Period; None where media time counted from the beginning of the mount, as it
             once did: nobody can go on with that.
+        spool: its file goes beside the ring's.
+        spool_bytes: that it may have.
     """
 
     session: str
@@ -58,6 +83,9 @@ class SegmenterState(msgspec.Struct):
     pending: list[Packet]
     pending_start: int
     origin: float | None = None
+    back_seconds: float = 0.0
+    spool: SpoolState | None = None
+    spool_bytes: int = 0
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

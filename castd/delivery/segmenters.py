@@ -6,6 +6,7 @@ Nothing here is on the way of the audio: the source's append wakes this task, wh
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -13,9 +14,10 @@ import trio
 from castd.delivery.segmenter import Segmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from castd.delivery.segmenter_state import SegmenterState
+    from castd.delivery.spool import Spool
     from castd.mount.mount import Mount
     from castd.mount.timeline import Title
     from castd.wire.framer import Run
@@ -44,13 +46,25 @@ class _Ear:
 
 
 class Segmenters:
-    """All of them."""
+    """All of them.
+
+    Attributes:
+        reach: seconds that playlists of a mount reach back by; see castd.delivery.windows.
+        made: set and replaced whenever there is another segmenter.
+        closed: there are to be no more.
+    """
 
     def __init__(self) -> None:
+        self.reach: Callable[[Mount], float] = lambda mount: 0.0
+        self.made = trio.Event()
+        self.closed = False
         self._by_mount: dict[Mount, tuple[Segmenter, _Ear]] = {}
         self._asked: dict[Mount, float] = {}
         self._news: dict[Segmenter, None] = {}
         self._woken = trio.Event()
+
+    def __iter__(self) -> Iterator[Segmenter]:
+        return iter([segmenter for segmenter, _ in self._by_mount.values()])
 
     def __len__(self) -> int:
         return len(self._by_mount)
@@ -61,30 +75,43 @@ class Segmenters:
         found = self._by_mount.get(mount)
         if found is None:
             log.info("%s: segments are made", mount.name)
-            return self._take_on(Segmenter(mount))
+            return self._take_on(Segmenter(mount, self.reach(mount)))
         return found[0]
 
     def find(self, mount: Mount) -> Segmenter | None:
         """The segmenter of a mount, if it has one, of which somebody asks something."""
         return self.of(mount) if mount in self._by_mount else None
 
-    def go_on_with(self, state: SegmenterState, mount: Mount) -> None:
-        """Have segments made on that another process made, if it counted time alike; else they are begun anew."""
+    def go_on_with(self, state: SegmenterState, mount: Mount, spool: Spool | None) -> None:
+        """Have segments made on that another process made, if it counted time alike; else they are begun anew.
+
+        Args:
+            spool: where the old ones are; owned from now on.
+        """
         if state.origin is None:
             log.info("%s: segments are begun anew, with times that count from 1970", mount.name)
+            if spool is not None:
+                spool.close()
             return
         self._asked[mount] = mount.clock.monotonic()
-        self._take_on(Segmenter.of(state, mount))
+        self._take_on(Segmenter.of(state, mount, spool))
 
     def state(self, mount: Mount) -> SegmenterState | None:
         """The segments of a mount, for another process; None if there are none."""
         found = self._by_mount.get(mount)
         return found[0].state() if found is not None else None
 
+    def spool(self, mount: Mount) -> Spool | None:
+        """Where the old segments of a mount are; its descriptor goes with the state."""
+        found = self._by_mount.get(mount)
+        return found[0].held.spool if found is not None else None
+
     def _take_on(self, segmenter: Segmenter) -> Segmenter:
         ear = _Ear(lambda: self._wake(segmenter))
         self._by_mount[segmenter.mount] = segmenter, ear
         segmenter.mount.taps += (ear,)
+        self.made.set()
+        self.made = trio.Event()
         self._wake(segmenter)
         return segmenter
 
@@ -97,22 +124,34 @@ class Segmenters:
         while True:
             await self._woken.wait()
             self._woken = trio.Event()
+            busy = 0.0
             for segmenter in list(self._news):
                 if segmenter in self._news:  # else it was dropped while another read
                     del self._news[segmenter]
-                    await self._catch_up(segmenter)
-            await trio.sleep(PACE_SECONDS)
+                    busy += self._advance(segmenter)
+                    await trio.lowlevel.checkpoint()
+            # with an hour to read, it has half of the time there is
+            await trio.sleep(min(busy, PACE_SECONDS) or PACE_SECONDS)
 
-    async def _catch_up(self, segmenter: Segmenter) -> None:
-        more = True
-        while more and not segmenter.closed and not segmenter.mount.closed:
+    def _advance(self, segmenter: Segmenter) -> float:
+        """Have one read on.
+
+        Returns:
+            The seconds it took, if there is more to read at once; else 0.
+        """
+        if segmenter.closed or segmenter.mount.closed:
+            return 0.0
+        begun = time.perf_counter()
+        if not (waits := segmenter.fills and segmenter.held.overdue):
             try:
-                more = segmenter.advance()
+                if not segmenter.advance():
+                    return 0.0
             except Exception:  # a bug; it may cost this mount's segments, and nobody else's
                 log.exception("%s: no more segments", segmenter.mount.name)
                 self._drop(segmenter.mount)
-                return
-            await trio.lowlevel.checkpoint()
+                return 0.0
+        self._wake(segmenter)
+        return 0.0 if waits else time.perf_counter() - begun
 
     def tidy(self) -> None:
         """End those nobody asks for any more."""
@@ -123,6 +162,7 @@ class Segmenters:
 
     def close(self) -> None:
         """End all."""
+        self.closed = True
         for mount in list(self._by_mount):
             self._drop(mount)
 

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
+
 from castd.wire.packets import Track  # noqa: TC001 - msgspec reads the annotations of periods
 
 FILE = re.compile(
@@ -64,6 +66,20 @@ class Part(NamedTuple):
     data: bytes
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a segment's bytes lie in a spool; see castd.delivery.spool.
+
+    Attributes:
+        position: of the first.
+        size: in bytes.
+        checksum: CRC-32 of them.
+    """
+
+    position: int
+    size: int
+    checksum: int
+
+
 @dataclass(slots=True, eq=False)
 class Segment:
     """A segment: its parts, one behind the other.
@@ -71,10 +87,13 @@ class Segment:
     Attributes:
         number: its media sequence number.
         start: media time in samples of the track.
-        parts: those that are complete.
+        parts: those that are complete; none any more where its bytes lie in a spool.
         complete: there come no more.
         position: in the ring, up to which its audio reaches.
         kept_until: monotonic time at which nobody may ask for it any more; None while it is listed.
+        samples: its duration, as far as it is complete.
+        size: in bytes.
+        place: in the spool; None while they are in memory.
     """
 
     number: int
@@ -84,11 +103,24 @@ class Segment:
     complete: bool = False
     position: int = 0
     kept_until: float | None = None
+    samples: int = 0
+    size: int = 0
+    place: Place | None = None
+
+    def add(self, part: Part) -> None:
+        """It has a part more."""
+        self.parts.append(part)
+        self.samples += part.samples
+        self.size += len(part.data)
+
+    def put_by(self, place: Place) -> None:
+        """Its bytes lie in a spool now."""
+        self.place, self.parts = place, []
 
     @property
-    def samples(self) -> int:
-        """Its duration, as far as it is complete."""
-        return sum(part.samples for part in self.parts)
+    def end(self) -> int:
+        """Media time in samples behind its last, as far as it is complete."""
+        return self.start + self.samples
 
     @property
     def seconds(self) -> float:
@@ -96,13 +128,8 @@ class Segment:
         return self.period.seconds(self.samples)
 
     @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(len(part.data) for part in self.parts)
-
-    @property
     def data(self) -> bytes:
-        """The whole file."""
+        """The whole file, of one in memory."""
         return b"".join(part.data for part in self.parts)
 
     @property

@@ -209,7 +209,8 @@ class Giving:
         self._tell_start(doors, paused)
         for mount in mounts:
             told = MountTold(mount.state(), parts.segmenters.state(mount), parts.sessions.states(mount))
-            channel.send(told, [mount.ring.descriptor])
+            spool = parts.segmenters.spool(mount) if told.segments is not None else None
+            channel.send(told, [mount.ring.descriptor, *([spool.descriptor] if spool is not None else [])])
         for some in _batches(sources):
             self._tell_sources(some)
         for mount in mounts:

@@ -76,7 +76,7 @@ class Start(Told, tag=True):
 
 
 class MountTold(Told, tag=True):
-    """One mount; its ring's memory is beside it.
+    """One mount; its ring's memory is beside it, and then the spool of its segments, if they have one.
 
     Attributes:
         segments: None if there are none.

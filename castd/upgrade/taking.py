@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd import __version__
+from castd.delivery.spool import Spool
 from castd.errors import ConfigError
 from castd.mount.party import Goodbye, next_id
 from castd.sockets import Inherited, PlainConnection
@@ -60,7 +61,7 @@ class _Heard:
 
     sources: list[tuple[VisitState, int]] = field(default_factory=list)
     listeners: list[tuple[str, ListenerState, int]] = field(default_factory=list)
-    outputs: list[tuple[Mount, SegmenterState | None, list[SessionState]]] = field(default_factory=list)
+    outputs: list[tuple[Mount, SegmenterState | None, list[SessionState], list[int]]] = field(default_factory=list)
     talks: list[tuple[TalkState, int]] = field(default_factory=list)
     intros: dict[int, bytes] = field(default_factory=lambda: {0: b""})
 
@@ -148,7 +149,7 @@ class Predecessor:
             case MountTold():
                 told.mount.later(self._later)
                 mount = parts.registry.adopt(told.mount, descriptors[0])
-                heard.outputs.append((mount, told.segments, told.sessions))
+                heard.outputs.append((mount, told.segments, told.sessions, descriptors[1:]))
             case SourcesTold():
                 heard.sources += zip(told.sources, descriptors, strict=True)
             case ListenersTold():
@@ -173,8 +174,8 @@ class Predecessor:
                     mount.release(source)
         for name, state, descriptor in self._heard.listeners:
             self._listener(parts, name, state, descriptor)
-        for mount, segments, sessions in self._heard.outputs:
-            self._outputs(parts, mount, segments, sessions)
+        for mount, segments, sessions, spools in self._heard.outputs:
+            self._outputs(parts, mount, segments, sessions, spools)
         for talk, descriptor in self._heard.talks:
             connections.start_soon(parts.front.go_on_with, _stream(descriptor), talk)
         log.info(
@@ -202,12 +203,19 @@ class Predecessor:
         return kept
 
     def _outputs(
-        self, parts: Parts, mount: Mount, segments: SegmenterState | None, sessions: list[SessionState]
+        self,
+        parts: Parts,
+        mount: Mount,
+        segments: SegmenterState | None,
+        sessions: list[SessionState],
+        spools: list[int],
     ) -> None:
         try:
             if segments is not None:
                 segments.later(self._later)
-                parts.segmenters.go_on_with(segments, mount)
+                known = segments.spool is not None and spools
+                spool = Spool(spools[0], segments.spool_bytes, segments.spool) if known else None
+                parts.segmenters.go_on_with(segments, mount, spool)
             for session in sessions:
                 session.later(self._later)
                 parts.sessions.go_on_with(session, mount)

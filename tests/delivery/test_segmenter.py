@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castd.delivery import dash, playlists
-from castd.delivery.segmenter import FEWEST_LISTED, Segmenter
+from castd.delivery.held import FEWEST_LISTED
+from castd.delivery.segmenter import Segmenter
 from castd.delivery.segmenter_state import SegmenterState
 from castd.delivery.segmenters import Segmenters
 from castd.delivery.segments import init_name

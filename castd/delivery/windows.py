@@ -1,0 +1,94 @@
+"""Has playlists and manifests reach back as far as listeners may go back, where a mount's ring is on file.
+
+Such a mount's segments are made whether somebody asks for them or not, so that a playlist is an hour long when the
+first player comes; the older ones are put by on the disk (castd.delivery.spool). One task looks after all of them. It
+waits for the disk, and nobody waits for it: where the disk is too slow, full or broken, playlists are short.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from castd.delivery.muxers import offered
+from castd.delivery.spool import Spool
+from castd.errors import lacks_resources
+
+if TYPE_CHECKING:
+    from castd.config import Current
+    from castd.delivery.segmenter import Segmenter
+    from castd.delivery.segmenters import Segmenters
+    from castd.mount.mount import Mount
+    from castd.mount.registry import Registry
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+
+RETRY_SECONDS = 60.0
+"""After something unforeseen."""
+
+
+class Windows:
+    """The windows of all mounts."""
+
+    def __init__(self, current: Current, registry: Registry, segmenters: Segmenters) -> None:
+        self._current = current
+        self._registry = registry
+        self._segmenters = segmenters
+        segmenters.reach = self.reach
+
+    def reach(self, mount: Mount) -> float:
+        """Seconds that a mount's playlists are to reach back by; 0 for no more than their usual window."""
+        settings = mount.settings
+        possible = self._current.config.server.state_dir and mount.on_file and offered(mount)
+        seconds = min(settings.rewind_seconds, settings.hls_rewind_seconds) if possible else 0.0
+        return seconds if seconds > settings.hls_window_seconds else 0.0
+
+    async def run(self) -> None:
+        """Look after them until cancelled."""
+        while True:
+            made = self._segmenters.made
+            try:
+                while await self._look_after_all():
+                    await trio.lowlevel.checkpoint()
+            except Exception:  # a bug; it may cost windows, and nobody what is live
+                log.exception("old segments are not looked after for a while")
+                await trio.sleep(RETRY_SECONDS)
+            with trio.move_on_after(LOOK_SECONDS):
+                await made.wait()
+
+    async def _look_after_all(self) -> bool:
+        """Once.
+
+        Returns:
+            Whether there may be more to be done at once.
+        """
+        more = False
+        if self._segmenters.closed:
+            return False
+        for mount in list(self._registry.mounts.values()):
+            if self.reach(mount):
+                self._segmenters.of(mount)
+        for segmenter in self._segmenters:
+            segmenter.held.allow(self.reach(segmenter.mount), segmenter.mount.settings.rewind_bytes)
+            if segmenter.held.wants_spool:
+                await self._give_spool(segmenter)
+            more |= await segmenter.put_by()
+        return more
+
+    async def _give_spool(self, segmenter: Segmenter) -> None:
+        try:
+            spool = await Spool.open(self._current.config.server.state_dir, segmenter.held.spool_bytes)
+        except Exception as error:
+            if not isinstance(error, OSError) and not lacks_resources(error):
+                raise
+            segmenter.held.fail(str(error) or "no memory")
+            segmenter.hurry()
+            return
+        if segmenter.closed or segmenter.held.spool is not None:
+            spool.close()
+        else:
+            segmenter.held.use(spool)

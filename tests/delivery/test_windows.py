@@ -1,0 +1,326 @@
+"""Windows of an hour: old segments on the disk, the same bytes under the same names, and little in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+import trio
+
+from castd.delivery import dash, playlists, spool
+from castd.delivery.segmenter import Segmenter
+from castd.delivery.segmenter_state import SegmenterState
+from castd.delivery.spool import CHUNK_BYTES, Spool, SpoolFull
+from tests import hls, mpd
+from tests.delivery.studio import Studio, catch_up, units
+
+if TYPE_CHECKING:
+    from castd.delivery.segments import Segment
+
+HOUR_SECONDS = 3600.0
+
+WANTED_BYTES = 64 * CHUNK_BYTES
+
+
+async def windowed(
+    studio: Studio, folder: Path, seconds: float = HOUR_SECONDS, wanted: int = WANTED_BYTES
+) -> Segmenter:
+    """A segmenter with a spool."""
+    segmenter = Segmenter(studio.mount, seconds)
+    await give_spool(segmenter, folder, seconds, wanted)
+    return segmenter
+
+
+async def give_spool(segmenter: Segmenter, folder: Path, seconds: float, wanted: int = WANTED_BYTES) -> None:
+    segmenter.held.allow(seconds, wanted)
+    segmenter.held.use(await Spool.open(str(folder), wanted))
+
+
+async def put_all_by(segmenter: Segmenter) -> None:
+    while await segmenter.held.put_by():
+        pass
+
+
+async def content(segmenter: Segmenter, segment: Segment) -> bytes:
+    data = await segmenter.held.read(segment)
+    assert data is not None, segment.number
+    return data
+
+
+async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path) -> None:
+    """The rules hold, whatever was fetched stays to be had for as long as they say, and each name has its bytes."""
+    studio = Studio(low_latency=False)
+    studio.disconnect()
+    studio.connect(24_000)
+    segmenter = await windowed(studio, tmp_path)
+    made: dict[int, bytes] = {}
+    before = None
+    most = 0
+    for step in range(2600):
+        if step % 70 == 0:
+            studio.mount.set_title(f"Song {step // 70}")
+        if step == 1500:
+            studio.disconnect()
+            studio.time.now += 20
+            studio.connect(32_000)
+        studio.play(3)
+        catch_up(segmenter)
+        for each in segmenter.held:
+            if each.complete and each.number not in made:
+                made[each.number] = sha256(each.data).digest()
+        await put_all_by(segmenter)
+        most = max(most, segmenter.held.in_memory)
+        if step % 100 == 99:
+            playlist = hls.parse(playlists.media(segmenter, skip=False))
+            hls.check(playlist)
+            shown = mpd.check(dash.manifest(segmenter, ""))
+            if before is not None:
+                hls.check_update(before[0], playlist)
+                mpd.check_update(before[1], shown)
+            before = playlist, shown
+            delta = hls.parse(playlists.media(segmenter, skip=True))
+            hls.check(delta)
+    assert before is not None
+    assert abs(before[0].seconds - HOUR_SECONDS) < 10
+    assert sum(len(each.segments) for each in before[1].periods.values()) == len(before[0].complete)
+    assert len(before[0].ranges) in (18, 19), "the titles of an hour"
+    assert most < 60_000, "half a minute of it is in memory"
+    held = list(segmenter.held)
+    assert held[-1].wall - held[0].wall > 2 * HOUR_SECONDS - 60, "for an hour after it was listed"
+    assert segmenter.held.spool is not None
+    assert segmenter.held.spool.allocated < 1.1 * sum(each.size for each in held) + 2 * CHUNK_BYTES
+    for each in held:
+        if each.complete:
+            data = await content(segmenter, each)
+            assert sha256(data).digest() == made[each.number]
+            assert len(data) == each.size
+    segmenter.close()
+
+
+async def test_what_the_ring_holds_is_there_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("castd.delivery.segmenter.STEP_BYTES", 20_000)
+    studio = Studio()
+    studio.mount.reconfigure(replace(studio.mount.settings, ring_seconds=400.0))
+    studio.play(100)
+    studio.disconnect()
+    studio.time.now += 30
+    studio.connect()
+    studio.play(200)
+    segmenter = await windowed(studio, tmp_path, 250)
+    steps = 0
+    while segmenter.advance() or not segmenter.caught_up:
+        assert not segmenter.ready
+        await put_all_by(segmenter)
+        steps += 1
+    assert steps > 3, "in steps"
+    await put_all_by(segmenter)
+    assert abs(sum(each.seconds for each in segmenter.listed) - 250) < 8
+    assert segmenter.listed[-1].period.number == 1
+    found = units(listed := [each for each in segmenter.listed if each.place is None])
+    assert listed[-1].wall + 8 > studio.time.clock.wall()
+    assert found == studio.frames[studio.frames.index(found[0]) :][: len(found)]
+    hls.check(hls.parse(playlists.media(segmenter, skip=False)))
+    segmenter.close()
+
+
+async def test_one_who_does_not_want_to_wait(tmp_path: Path) -> None:
+    studio = Studio()
+    studio.mount.reconfigure(replace(studio.mount.settings, ring_seconds=400.0))
+    studio.play(300)
+    segmenter = await windowed(studio, tmp_path, 280)
+    assert segmenter.advance()
+    assert segmenter.advance()
+    session = segmenter.session
+    segmenter.hurry()
+    catch_up(segmenter)
+    assert segmenter.ready
+    assert segmenter.session != session
+    assert sum(each.seconds for each in segmenter.listed) < 30
+    segmenter.hurry()
+    assert segmenter.ready, "that is for those who have not begun"
+
+
+async def test_another_process_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    studio = Studio()
+    here = await windowed(studio, tmp_path)
+    for _ in range(40):
+        studio.play(4)
+        catch_up(here)
+        await put_all_by(here)
+    for _ in range(3):
+        studio.play(4)
+        catch_up(here)  # some of it is to be put by yet
+    state = here.state()
+    assert state is not None
+    assert here.held.spool is not None
+    assert sum(len(part.data) for each in state.segments for part in each.parts) < 90_000
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SegmenterState)
+    assert told.spool is not None
+    theirs = Spool(os.dup(here.held.spool.descriptor), told.spool_bytes, told.spool)
+    there = Segmenter.of(told, studio.mount, theirs)
+    before = {each.number: await content(here, each) for each in here.held if each.complete}
+    here.close()
+    for _ in range(40):
+        studio.play(4)
+        catch_up(there)
+        await put_all_by(there)
+    listed = {each.number: each for each in there.listed}
+    for number, data in before.items():
+        assert await content(there, listed[number]) == data
+    assert len(listed) > 80
+    hls.check(hls.parse(playlists.media(there, skip=False)))
+    there.close()
+
+
+async def test_one_whose_spool_did_not_come_with_it(tmp_path: Path) -> None:
+    studio = Studio()
+    here = await windowed(studio, tmp_path)
+    for _ in range(40):
+        studio.play(4)
+        catch_up(here)
+        await put_all_by(here)
+    state = here.state()
+    assert state is not None
+    there = Segmenter.of(state, studio.mount)
+    here.close()
+    studio.play(4)
+    catch_up(there)
+    assert all(each.place is None for each in there.held)
+    hls.check(hls.parse(playlists.media(there, skip=False)))
+
+
+@pytest.mark.parametrize("fault", [errno.EIO, errno.ENOSPC])
+async def test_a_disk_that_fails_costs_the_past(
+    fault: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = Studio(low_latency=False)
+    segmenter = await windowed(studio, tmp_path, 400)
+
+    async def play(steps: int) -> None:
+        for _ in range(steps):
+            studio.play(4)
+            catch_up(segmenter)
+            segmenter.held.allow(400, WANTED_BYTES)
+            await put_all_by(segmenter)
+
+    await play(50)
+    long = sum(each.seconds for each in segmenter.listed)
+
+    def fail(*args: object) -> None:
+        raise OSError(fault, os.strerror(fault))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spool, "_write", fail)
+        await play(50)
+        playlist = hls.parse(playlists.media(segmenter, skip=False))
+        hls.check(playlist)
+        assert playlist.seconds < 40 < long
+        assert segmenter.held.in_memory < 100_000
+        assert caplog.text.count("reach back by no more than 24 s for a while") == 1
+    await play(100)
+    playlist = hls.parse(playlists.media(segmenter, skip=False))
+    hls.check(playlist)
+    assert playlist.seconds > 300, "tried again"
+    assert caplog.text.count("cannot") == 0
+    segmenter.close()
+
+
+async def test_a_full_disk_gives_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio = Studio(low_latency=False, window_seconds=8)
+    room = 6
+
+    def allocate(descriptor: int, offset: int) -> None:
+        if offset >= room * CHUNK_BYTES:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(spool, "CHUNK_BYTES", 65_536)
+    monkeypatch.setattr("castd.delivery.held.CHUNK_BYTES", 65_536)
+    monkeypatch.setattr(f"{__name__}.CHUNK_BYTES", 65_536)
+    monkeypatch.setattr(spool, "_allocate", allocate)
+    segmenter = await windowed(studio, tmp_path, 400, 65_536 * 40)
+    before = None
+    for step in range(300):
+        if step == 200:
+            room = 20
+        studio.play(4)
+        catch_up(segmenter)
+        segmenter.held.allow(400, 65_536 * 40)
+        await put_all_by(segmenter)
+        if not segmenter.ready:
+            continue
+        playlist = hls.parse(playlists.media(segmenter, skip=False))
+        hls.check(playlist)
+        if before is not None:
+            hls.check_update(before, playlist)
+        before = playlist
+        for each in segmenter.listed:
+            await content(segmenter, each)
+        if step == 199:
+            assert caplog.text.count("less than they should") == 1
+            few = len(playlist.complete)
+    assert before is not None
+    assert len(before.complete) > few > 4
+    segmenter.close()
+
+
+async def test_positions_in_a_file(tmp_path: Path) -> None:
+    """What lies on several slots, slots that are used again, places that are gone."""
+    small = await Spool.open(str(tmp_path), 4 * CHUNK_BYTES)
+    blocks = [os.urandom(CHUNK_BYTES * 3 // 4) for _ in range(5)]
+    places = await small.put(blocks[:2]) + await small.put(blocks[2:])
+    for place, block in zip(places, blocks, strict=True):
+        assert await small.get(place) == block
+    with pytest.raises(SpoolFull):
+        await small.put([blocks[0]])
+    small.let_go(places[2].position)
+    assert await small.get(places[1]) is None
+    [again] = await small.put([blocks[0]])
+    assert await small.get(again) == blocks[0]
+    assert await small.get(places[2]) == blocks[2]
+    assert small.allocated == 4 * CHUNK_BYTES == os.fstat(small.descriptor).st_size
+    for offset in range(0, 4 * CHUNK_BYTES, 4096):
+        os.pwrite(small.descriptor, b"noise", offset)
+    with pytest.raises(OSError, match="not what was written"):
+        await small.get(again)
+    assert list((tmp_path / "rewind").iterdir()) == [], "it has no name"
+    small.close()
+    assert await small.get(again) is None
+
+
+async def test_what_is_read_while_it_goes_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slot may have been written again."""
+    small = await Spool.open(str(tmp_path), 4 * CHUNK_BYTES)
+    [place] = await small.put([b"x" * 1000])
+    read = spool._read
+
+    def slowly(descriptor: int, extents: list[tuple[int, int]]) -> bytes:
+        trio.from_thread.run_sync(small.let_go, 1000)
+        return read(descriptor, extents)
+
+    monkeypatch.setattr(spool, "_read", slowly)
+    assert await small.get(place) is None
+
+
+async def test_a_descriptor_is_closed_when_nobody_reads_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = await Spool.open(str(tmp_path), 4 * CHUNK_BYTES)
+    [place] = await small.put([b"x" * 1000])
+    read = spool._read
+
+    def slowly(descriptor: int, extents: list[tuple[int, int]]) -> bytes:
+        trio.from_thread.run_sync(small.close)
+        return read(descriptor, extents)
+
+    monkeypatch.setattr(spool, "_read", slowly)
+    assert await small.get(place) == b"x" * 1000
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(small.descriptor)

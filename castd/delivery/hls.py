@@ -85,7 +85,7 @@ class Hls:
             playlists.require_near(segmenter, number, part)
             with trio.move_on_after(playlists.BLOCK_TARGETS * segmenter.target) as patience:
                 while not playlists.has(segmenter, number, part) and not segmenter.closed:
-                    await segmenter.changed.wait()
+                    await segmenter.changed.wait(playlists.place(number, part))
             if patience.cancelled_caught or not segmenter.ready:
                 raise ClientError(503, "what is waited for did not come", (("Retry-After", "1"), ANY_ORIGIN))
         skip = request.argument("_HLS_skip") in ("YES", "v2")

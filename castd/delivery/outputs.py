@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.access.bans import refuse_unlisted
-from castd.delivery.playlists import BLOCK_TARGETS, Kept, next_part
+from castd.delivery.playlists import BLOCK_TARGETS, Kept, place
 from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
 from castd.errors import ClientError
 from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from castd.config import Current
+    from castd.delivery.changes import Place
     from castd.delivery.playlists import Text
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.segmenters import Segmenters
@@ -90,7 +91,7 @@ class Outputs:
         if mount is None and request.method == "GET" and await self._summon(call.mount):
             mount = self._aliases.find(call.mount)
         if mount is None:
-            raise ClientError(404, f"there is no source on {call.mount}", (ANY_ORIGIN,))
+            raise ClientError(404, f"there is no source on {call.mount or '/'}", (ANY_ORIGIN,))
         if mount.settings.no_mount:
             raise ClientError(403, "this mount is not for listeners", (ANY_ORIGIN,))
         if not mount.settings.hls:
@@ -147,14 +148,14 @@ class Outputs:
             data = None
         elif name["time"] is not None:
             start = number, int(name["time"])
-            await _wait_while(segmenter, lambda: start == segmenter.next_start)
+            await _wait_while(segmenter, lambda: start == segmenter.next_start, place(segmenter.next_number, None))
             data = await _whole(segmenter, segmenter.held.find_by_time(*start))
         elif part is None:
-            await _wait_while(segmenter, lambda: number == segmenter.next_number)
+            await _wait_while(segmenter, lambda: number == segmenter.next_number, place(number, None))
             data = await _whole(segmenter, segmenter.find(number))
         else:
             index = int(part)
-            await _wait_while(segmenter, lambda: (number, index) == next_part(segmenter))
+            await _wait_while(segmenter, lambda: (number, index) == segmenter.next_part, place(number, index))
             segment = segmenter.find(number)
             data = segment.parts[index].data if segment is not None and index < len(segment.parts) else None
         if data is None:
@@ -205,15 +206,18 @@ async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | None:
         raise ClientError(503, "the disk does not give it", (("Retry-After", "5"), ANY_ORIGIN)) from None
 
 
-async def _wait_while(segmenter: Segmenter, being_made: Callable[[], bool]) -> None:
+async def _wait_while(segmenter: Segmenter, being_made: Callable[[], bool], made_at: Place) -> None:
     """Wait until something is there; no byte of an answer goes out before all of it is.
+
+    Args:
+        made_at: where it is made, if all goes well.
 
     Raises:
         ClientError: 503: another process may have it in a moment.
     """
     with trio.move_on_after(BLOCK_TARGETS * segmenter.target):
         while being_made() and not segmenter.closed:
-            await segmenter.changed.wait()
+            await segmenter.changed.wait(made_at)
     if segmenter.closed and being_made():
         raise ClientError(503, "try again", (("Retry-After", "1"), ANY_ORIGIN))
 

@@ -22,6 +22,7 @@ from castd.wire import m3u8
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from castd.delivery.changes import Place
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.segments import Segment
     from castd.delivery.title_marks import TitleMark
@@ -154,7 +155,7 @@ def _row(segmenter: Segmenter, segment: Segment, *, first: bool, new: bool, part
 
 
 def _low_latency(segmenter: Segmenter) -> m3u8.LowLatency:
-    number, part = next_part(segmenter)
+    number, part = segmenter.next_part
     return m3u8.LowLatency(
         part_target=segmenter.part_target,
         part_hold_back=HOLD_BACK_TARGETS * segmenter.part_target,
@@ -168,10 +169,9 @@ def _range(mark: TitleMark) -> m3u8.DateRange:
     return m3u8.DateRange(f"{mark.id:08x}", TITLES, mark.date, mark.attributes)
 
 
-def next_part(segmenter: Segmenter) -> tuple[int, int]:
-    """Segment and number of the part that is being made."""
-    segment = segmenter.open
-    return segmenter.next_number, len(segment.parts) if segment else 0
+def place(number: int, part: int | None) -> Place:
+    """Where a segmenter has made a segment or part, as castd.delivery.changes counts it."""
+    return (number + 1, 0) if part is None else (number, part + 1)
 
 
 def has(segmenter: Segmenter, number: int, part: int | None) -> bool:
@@ -181,7 +181,7 @@ def has(segmenter: Segmenter, number: int, part: int | None) -> bool:
         return number < segmenter.next_number
     if segment is not None and segment.complete and part >= len(segment.parts):
         number, part = number + 1, 0  # there are not so many: the first of the next is meant
-    return (number, part) < next_part(segmenter)
+    return (number, part) < segmenter.next_part
 
 
 def require_near(segmenter: Segmenter, number: int, part: int | None) -> None:
@@ -190,7 +190,7 @@ def require_near(segmenter: Segmenter, number: int, part: int | None) -> None:
     Raises:
         ClientError: 400: it will not come soon (bis §6.2.5.2).
     """
-    following, done = next_part(segmenter)
+    following, done = segmenter.next_part
     if number > following + 1:
         raise ClientError(400, "_HLS_msn is too far in the future")
     limit = ceil(3 / segmenter.part_target) if 0 < segmenter.part_target < 1 else 3

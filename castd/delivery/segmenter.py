@@ -20,8 +20,7 @@ from math import ceil
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-import trio
-
+from castd.delivery.changes import Changes
 from castd.delivery.held import Held
 from castd.delivery.muxers import Muxer, kind_for, muxer_of
 from castd.delivery.segmenter_state import SegmenterState, SegmentState
@@ -85,7 +84,7 @@ class Segmenter:
         refused: why there can be no segments, a sentence for listeners; "" while there can.
         low_latency: audio comes finely enough for parts to be worth asking for.
         version: counts what changed, so that answers can be kept until it does.
-        changed: set and replaced whenever that rises.
+        changed: tells when that rises.
         position: in the ring, up to which it has read; None before it began.
         caught_up: it has read all there was when it began.
         closed: it makes no more.
@@ -107,7 +106,7 @@ class Segmenter:
         self.refused = ""
         self.low_latency = False
         self.version = 0
-        self.changed = trio.Event()
+        self.changed = Changes()
         self.position: int | None = None
         self._reading_to = 0  # position of the end of what is being read
         self.caught_up = self.closed = False
@@ -192,6 +191,11 @@ class Segmenter:
         return self.held.next_number
 
     @property
+    def next_part(self) -> tuple[int, int]:
+        """Segment and number of the part that is being made."""
+        return self.next_number, len(self.open.parts) if self.open else 0
+
+    @property
     def next_start(self) -> tuple[int, int]:
         """Of the segment that is being made, or comes next: its period's number, and the media time in samples at which
         it begins."""
@@ -213,18 +217,15 @@ class Segmenter:
         Returns:
             Whether there may be more at once.
         """
-        version = self.version
+        version, known = self.version, (self.session, self.refused, self.caught_up)
         more = self._advance()
         if not more and not self.caught_up:
             self.caught_up = True
             self.version += 1
         if self.version != version:
-            self._tell()
+            goes_on = known == (self.session, self.refused, self.caught_up)
+            self.changed.tell(self.next_part if goes_on else None)
         return more
-
-    def _tell(self) -> None:
-        self.changed.set()
-        self.changed = trio.Event()
 
     async def put_by(self) -> bool:
         """Put old segments by; see Held."""
@@ -232,7 +233,7 @@ class Segmenter:
         more = await self.held.put_by()
         if self.held.first != first:
             self.version += 1
-            self._tell()
+            self.changed.tell(self.next_part)
         return more
 
     @property
@@ -253,7 +254,7 @@ class Segmenter:
         self.closed = True
         self.held.part_with_spool()
         self.version += 1
-        self.changed.set()
+        self.changed.tell()
 
     def _advance(self) -> bool:
         timeline, ring = self.mount.timeline, self.mount.ring

@@ -419,7 +419,7 @@ async def test_what_is_being_made_is_waited_for(autojump_clock: MockClock) -> No
             await wait_all_tasks_blocked()
             url = await media_url(castd)
             segmenter = castd.server.segmenters.of(castd.mount("/live"))
-            number, part = playlists.next_part(segmenter)
+            number, part = segmenter.next_part
             name = f"{segmenter.session}-{number}.{part}.m4s"
             replies: dict[str, Reply] = {}
 
@@ -446,7 +446,7 @@ async def test_whoever_waits_is_let_go_when_nothing_comes(autojump_clock: MockCl
         await get(castd, FIRST)
         segmenter = castd.server.segmenters.of(castd.mount("/live"))
         await until(lambda: segmenter.position == castd.mount("/live").ring.head)
-        number, part = playlists.next_part(segmenter)
+        number, part = segmenter.next_part
         begun = trio.current_time()
         reply = await get(castd, f"/live/hls/{segmenter.session}-{number}.{part}.m4s")
         assert reply.status == 404

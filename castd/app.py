@@ -211,7 +211,7 @@ class Server:
         )
         sources, shoutcast = Sources(self.current, self.intake), Shoutcast(self.current, self.registry, self.intake)
         visits = Visits(self.records)
-        public = Public(self.current, self.registry, listeners.hearing)
+        public = Public(self.current, self.registry, listeners.hearing, self.segmenters.dates)
         operators = Operators(self.current, self.registry, self.samples, lambda: len(self.event_streams.followers))
         events, art = self.event_streams, Art(self.current, self.registry)
         signing_in, log_lines = SignInDesk(self.gate.sign_ins), LogLines(self.log_tail)

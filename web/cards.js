@@ -1,6 +1,6 @@
-// The mounts as cards. A card is made once and then only changed where it differs.
+// What there is to hear as cards. A card is made once and then only changed where it differs.
 
-import { count, formatOf, nameOf, siteOf, streamUrl } from "./text.js";
+import { count, formatOf, nameOf, siteOf } from "./text.js";
 import { setText } from "./ui.js";
 
 const STATES = {
@@ -13,24 +13,24 @@ const STATES = {
 export class Cards {
   #list;
   #template;
-  #cards = new Map(); // mount name -> article
+  #cards = new Map(); // name of a mount or group -> article
 
   constructor(list, template) {
     this.#list = list;
     this.#template = template;
   }
 
-  // Show exactly these mounts, in this order; `titleOf` tells what is on at each.
-  show(mounts, titleOf) {
-    const names = new Set(mounts.map((mount) => mount.mount));
+  // Show exactly these programmes (see station.js), in this order; `titleOf` tells what is on at a mount.
+  show(programmes, titleOf) {
+    const names = new Set(programmes.map(({ name }) => name));
     for (const [name, card] of this.#cards) {
       if (names.has(name)) continue;
       card.remove();
       this.#cards.delete(name);
     }
-    mounts.forEach((mount, index) => {
-      const card = this.#cards.get(mount.mount) ?? this.#make(mount.mount);
-      fill(card, mount, titleOf(mount));
+    programmes.forEach((programme, index) => {
+      const card = this.#cards.get(programme.name) ?? this.#make(programme.name);
+      fill(card, programme, titleOf(programme.first));
       const there = this.#list.children[index];
       if (there !== card) this.#list.insertBefore(card, there ?? null);
     });
@@ -54,7 +54,9 @@ export class Cards {
   }
 }
 
-function fill(card, mount, heard) {
+const sum = (mounts, field) => mounts.reduce((total, mount) => total + mount[field], 0);
+
+function fill(card, { name: path, mounts, first: mount, page, stream }, heard) {
   const put = (name, text) => {
     const element = card.querySelector(`.${name}`);
     setText(element, text ?? "");
@@ -67,20 +69,33 @@ function fill(card, mount, heard) {
   card.querySelector(".play").setAttribute("aria-label", `Play ${name}`);
   card.querySelector(".copy").setAttribute("aria-label", `Copy link to ${name}`);
   put("name", name);
-  card.querySelector(".page").href = mount.links.page;
+  card.querySelector(".page").href = page;
   showArt(card.querySelector(".art"), heard?.art);
   put("state", mount.state).title = STATES[mount.state] ?? "";
-  put("listeners", count(mount.listeners, "listener")).title = `at most ${mount.listener_peak} at once`;
+  put("listeners", count(sum(mounts, "listeners"), "listener")).title = `at most ${sum(mounts, "listener_peak")} at once`;
   put("title", title).title = title;
   put("description", mount.description);
   put("genre", mount.genre);
-  put("format", formatOf(mount));
-  put("direct", mount.mount).href = streamUrl(mount);
+  put("format", mounts.length > 1 ? "" : formatOf(mount));
+  put("direct", path).href = stream;
+  fillQualities(card.querySelector(".qualities"), mounts, mount);
 
   const site = siteOf(mount);
   const link = put("site", site?.host);
   link.hidden = !site;
   if (site) link.href = site.href;
+}
+
+function fillQualities(label, mounts, chosen) {
+  label.hidden = mounts.length < 2;
+  const select = label.querySelector("select");
+  while (select.options.length > mounts.length) select.lastElementChild.remove();
+  mounts.forEach((mount, index) => {
+    const option = select.options[index] ?? select.appendChild(new Option());
+    setText(option, formatOf(mount) || mount.mount);
+    if (option.value !== mount.mount) option.value = mount.mount;
+  });
+  if (select.value !== chosen.mount) select.value = chosen.mount;
 }
 
 // The picture to a title; without one, or where it cannot be had, nothing.

@@ -304,8 +304,9 @@ export class CastdEvents extends EventTarget {
 export const withTitles = (mount) => ({ ...mount, titles: mount.title ? [mount.title] : [] });
 
 // <castd-player src="https://radio.example.org/live" label="Radio Example"></castd-player>: a button, the title in time
-// with what is heard, and the volume. Its looks: --castd-accent, --castd-ink, --castd-back, and ::part(button),
-// ::part(title), ::part(state), ::part(volume).
+// with what is heard, and the volume; with the address of a group of mounts a choice of quality, too. Its looks:
+// --castd-accent, --castd-ink, --castd-back, and ::part(button), ::part(title), ::part(state), ::part(quality),
+// ::part(volume).
 const STATES = {
   stopped: "", connecting: "Connecting…", playing: "", reconnecting: "Reconnecting…", blocked: "Press play to go on",
 };
@@ -314,6 +315,8 @@ class CastdPlayerElement extends HTMLElement {
   static observedAttributes = ["src"];
 
   player = new CastdPlayer();
+  #url = null; // of the stream: `src`, or of a mount of the group that has that address
+  #group = [];
   #events = null;
   #timer = 0;
 
@@ -334,7 +337,7 @@ class CastdPlayerElement extends HTMLElement {
     const wanted = this.player.wanted;
     this.player.stop();
     this.#follow();
-    if (wanted) this.player.play(this.getAttribute("src"));
+    if (wanted) this.player.play(this.#url);
   }
 
   #build() {
@@ -345,16 +348,17 @@ class CastdPlayerElement extends HTMLElement {
         color: var(--castd-ink, CanvasText); background: var(--castd-back, Canvas); }
       button { flex: none; width: 2.75em; height: 2.75em; border: 0; border-radius: 50%; cursor: pointer; font: inherit;
         background: var(--castd-accent, #c2410c); color: #fff; }
-      button:focus-visible, input:focus-visible { outline: 3px solid var(--castd-accent, #c2410c); outline-offset: 2px; }
+      button:focus-visible, input:focus-visible, select:focus-visible { outline: 3px solid var(--castd-accent, #c2410c); outline-offset: 2px; }
       div { flex: 1; min-width: 0; } p { margin: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-      [part=title] { font-weight: 600; } [part=state]:empty { display: none; } input { width: 6em; accent-color: var(--castd-accent, #c2410c); }`);
+      [part=title] { font-weight: 600; } [part=state]:empty, [hidden] { display: none; }
+      select { font: inherit; max-width: 9em; color: inherit; background: inherit; } input { width: 6em; accent-color: var(--castd-accent, #c2410c); }`);
     root.adoptedStyleSheets = [sheet];
     const make = (name, part, fields = {}) => {
       const element = Object.assign(document.createElement(name), fields);
       element.setAttribute("part", part);
       return element;
     };
-    this.button = make("button", "button", { type: "button", onclick: () => this.player.toggle(this.getAttribute("src")) });
+    this.button = make("button", "button", { type: "button", onclick: () => this.player.toggle(this.#url) });
     this.titleLine = make("p", "title", { dir: "auto" });
     this.stateLine = make("p", "state");
     this.stateLine.setAttribute("role", "status");
@@ -362,14 +366,47 @@ class CastdPlayerElement extends HTMLElement {
     volume.oninput = () => (this.player.audio.volume = volume.valueAsNumber);
     const text = document.createElement("div");
     text.append(this.titleLine, this.stateLine);
-    root.append(this.button, text, volume);
+    this.choice = make("select", "quality", { hidden: true, ariaLabel: "Quality", onchange: () => this.#choose() });
+    root.append(this.button, text, this.choice, volume);
     this.player.addEventListener("change", () => this.#show());
   }
 
   #follow() {
+    this.#group = [];
+    this.choice.hidden = true;
+    this.#listenTo(this.getAttribute("src"));
+  }
+
+  #listenTo(url) {
+    this.#url = url;
     this.#events?.close();
-    this.#events = this.hasAttribute("src") ? new CastdEvents(`${apiOf(this.getAttribute("src"))}/events`, () => this.player.wanted) : null;
+    const events = (this.#events = url ? new CastdEvents(`${apiOf(url)}/events`, () => this.player.wanted) : null);
+    events?.addEventListener("change", ({ detail }) => detail === "absent" && events === this.#events && this.#findGroup());
     this.#show();
+  }
+
+  // There is no such mount: is it a group?
+  async #findGroup() {
+    const src = this.getAttribute("src");
+    if (this.#url !== src) return;
+    const response = await fetch(apiOf(src).replace("/mounts/", "/groups/")).catch(() => null);
+    const group = response?.ok ? await response.json() : null;
+    if (!group?.first || src !== this.#url || !this.isConnected) return;
+    this.#group = group.mounts;
+    this.choice.replaceChildren(...group.mounts.map(({ mount, codec, bitrate }) => {
+      const quality = [codec.toUpperCase(), bitrate && `${Math.round(bitrate / 1000)} kbit/s`].filter(Boolean).join(" ");
+      return new Option(quality || mount, mount);
+    }));
+    this.choice.value = group.first;
+    this.choice.hidden = group.mounts.length < 2;
+    this.#choose();
+  }
+
+  #choose() {
+    const { wanted } = this.player;
+    const { path } = this.#group.find(({ mount }) => mount === this.choice.value);
+    this.#listenTo(new URL(this.getAttribute("src"), document.baseURI).origin + path);
+    if (wanted) this.player.play(this.#url);
   }
 
   #show() {

@@ -1,10 +1,12 @@
-// The page of one mount, as a page of its own or in somebody's iframe.
+// The page of one mount, or of a group of mounts with one programme, as a page of its own or in somebody's iframe.
 
-import { CastdEvents, CastdPlayer, withTitles } from "./castd-player.js";
+import { CastdEvents, withTitles } from "./castd-player.js";
 import { showArt } from "./cards.js";
+import { AUTO } from "./choices.js";
+import { Listening } from "./listening.js";
 import { Meter } from "./meter.js";
 import { Timeline } from "./timeline.js";
-import { clock, count, formatOf, nameOf, siteOf, streamUrl } from "./text.js";
+import { clock, count, formatOf, nameOf, qualityOf, siteOf, streamUrl } from "./text.js";
 import { $, PLAYER_STATES, copy, pageData, setText, setUpMediaSession, setUpVolume, showMediaSession } from "./ui.js";
 
 const TICK_MS = 250; // how late a title may change
@@ -13,6 +15,8 @@ const KNOWN = 50; // titles, for the timeline; the server tells no more
 const WINDOW_MS = 60_000; // between two times that the server is asked how far back one may go
 const SKIP_SECONDS = 10;
 const SOUNDING = new Set(["live", "fallback", "silence"]);
+const MOVE_MS = 3000; // for what is known of another mount to come
+const ALONE = "so far back there is one quality";
 const GONE = "What was on when you stopped is not kept any more: this is live";
 const OFF_AIR = "Off air. This page starts by itself when the stream is back.";
 const STAND_INS = {
@@ -20,35 +24,83 @@ const STAND_INS = {
   silence: "silence until the source is back",
 };
 
-const { mount: name, now, links, group } = pageData();
-const player = new CastdPlayer($("player"));
-const meter = new Meter($("meter"), player.audio);
+const { mount: name, now, links, group: choices, script } = pageData();
+const group = choices?.mounts ?? []; // the mounts among which there is a choice
+const meter = new Meter($("meter"), $("player"));
 const timeline = new Timeline($("timeline"));
 const streamAddress = location.origin + links.stream;
+const streams = new Map(group.map((mount) => [mount.mount, streamUrl(mount)]));
+if (!group.length) streams.set(name, streamAddress);
 
-let events = follow(name);
-let chosen = name; // the mount of the group that is played
+// What AdaptivePlayer has to know of the mount that is shown.
+const adaptive = { group: choices?.name, url: choices?.links.hls, script };
+const player = new Listening($("player"), streams, name, adaptive, {
+  placeOf: (date) => timeline.placeOf(date),
+  dateOf: (place) => timeline.dateOf(place),
+  hear: (mount) => hear(mount || shown),
+  get sounding() {
+    return timeline.sounding;
+  },
+  get live() {
+    return timeline.live;
+  },
+});
+
+let shown = streams.has(player.choice) ? player.choice : name; // the mount of the group whose words and times these are
+let moving = shown;
+let events = follow(shown);
 let before = "";
 let notice = "";
 
-if (now) events.mounts.set(name, withTitles(now));
+for (const mount of now ? [now, ...group] : group) {
+  if (mount.mount === shown) events.mounts.set(shown, withTitles(mount));
+}
 
 function follow(mount) {
   const made = new CastdEvents(`/api/v1/mounts/${encodeURIComponent(mount.slice(1))}/events`, () => player.wanted);
   made.addEventListener("change", ({ detail }) => {
     if (detail === "mount" && made === events) {
       askForTitles();
-      timeline.ask(chosen).then(show);
+      askForWindow();
     }
     show();
   });
   return made;
 }
 
+async function askForWindow() {
+  const window = await timeline.ask(shown);
+  if (window?.mount === shown) timeline.use(window);
+  show();
+}
+
+// Show another mount of the group, and count in its times; each has media times of its own.
+async function hear(mount) {
+  moving = mount;
+  if (mount === shown) return askForWindow();
+  const next = follow(mount);
+  const told = new Promise((done) => next.addEventListener("change", done, { once: true }));
+  const [window] = await Promise.all([
+    timeline.ask(mount),
+    Promise.race([told, new Promise((done) => setTimeout(done, MOVE_MS))]),
+  ]);
+  if (moving !== mount) return next.close();
+  const date = timeline.dateOf(player.place);
+  const behind = timeline.kept && player.place !== null ? timeline.live - player.place : null;
+  timeline.use(window);
+  events.close();
+  [events, shown] = [next, mount];
+  const known = group.find((each) => each.mount === mount);
+  if (!events.mounts.has(mount) && known) events.mounts.set(mount, withTitles(known));
+  if (player.place !== null) player.place = timeline.placeOf(date) ?? (behind === null ? null : timeline.live - behind);
+  askForTitles();
+  show();
+}
+
 async function askForTitles() {
   try {
-    const response = await fetch(`/api/v1/mounts/${encodeURIComponent(chosen.slice(1))}/titles?limit=${KNOWN}`);
-    const mount = events.mounts.get(chosen);
+    const response = await fetch(`/api/v1/mounts/${encodeURIComponent(shown.slice(1))}/titles?limit=${KNOWN}`);
+    const mount = events.mounts.get(shown);
     if (!response.ok || !mount) return;
     events.addTitles(mount, (await response.json()).titles);
     show();
@@ -58,7 +110,7 @@ async function askForTitles() {
 }
 
 function show() {
-  const mount = events.mounts.get(chosen);
+  const mount = events.mounts.get(shown);
   const state = mount?.state ?? "off";
   if (SOUNDING.has(state) && !SOUNDING.has(before)) player.hurry();
   before = state;
@@ -86,6 +138,7 @@ function show() {
   $("toggle").setAttribute("aria-label", `Play ${called}`);
   setText($("announce"), player.state === "playing" && heard?.text ? `Now playing: ${heard.text}` : "");
   document.title = heard?.text ? `${heard.text} · ${called}` : called;
+  showQuality();
   showTimeline(mount, heard, place);
   showRecent(mount, heard);
   showMediaSession(player, called, heard);
@@ -97,7 +150,7 @@ function stateOf(state) {
   if (player.state === "reconnecting" && state === "waiting") return "Waiting for the source…";
   const stopped = timeline.usable && player.place !== null ? "Paused" : "";
   const playing = player.state === "stopped" ? stopped : PLAYER_STATES[player.state];
-  return [playing, notice, STAND_INS[state]].filter(Boolean).join(" · ");
+  return [playing, notice, player.alone ? ALONE : "", STAND_INS[state]].filter(Boolean).join(" · ");
 }
 
 // The media time of what is heard, or of what was when it was paused; null for the live end while nothing is known.
@@ -119,7 +172,7 @@ function showTimeline(mount, heard, place) {
 // Play from a media time on, or from the live end.
 function playFrom(place) {
   notice = "";
-  player.play(player.url || streamAddress, place);
+  player.play(place);
 }
 
 function goOn() {
@@ -170,39 +223,47 @@ function showRecent(mount, heard) {
 }
 
 function setUpQuality() {
-  if (group.length < 2) return;
+  if (!choices) return;
   const select = $("quality");
-  for (const mount of [...group].sort((a, b) => (b.bitrate ?? 0) - (a.bitrate ?? 0))) {
-    select.append(new Option(formatOf(mount) || mount.mount, mount.mount, false, mount.mount === name));
-  }
+  if (adaptive.url) select.append(new Option("Auto", AUTO));
+  for (const mount of group) select.append(new Option(formatOf(mount) || mount.mount, mount.mount));
+  select.value = player.choice;
   $("quality-label").hidden = false;
-  select.addEventListener("change", () => {
-    const mount = group.find((each) => each.mount === select.value);
-    const wanted = player.wanted;
-    events.close();
-    chosen = mount.mount;
-    player.place = null; // each mount has media times of its own
-    timeline.ask(chosen);
-    events = follow(chosen);
-    events.mounts.set(chosen, withTitles(mount));
-    if (wanted) player.play(streamUrl(mount));
-    else player.url = streamUrl(mount);
+  select.addEventListener("change", async () => {
+    const { wanted } = player;
+    const place = player.place === null ? null : placeHeard();
+    await player.choose(select.value);
+    player.place = place;
+    if (select.value !== AUTO) await hear(select.value);
+    if (select.value !== player.choice) return; // another choice meanwhile
+    if (wanted) player.play(player.place);
     show();
   });
+}
+
+function showQuality() {
+  const auto = $("quality").options[0];
+  if (auto?.value !== AUTO) return;
+  const heard = player.rendition && events.mounts.get(player.rendition);
+  setText(auto, ["Auto", heard && qualityOf(heard)].filter(Boolean).join(" · "));
 }
 
 $("toggle").addEventListener("click", () => (player.wanted ? player.stop() : goOn()));
 $("to-live").addEventListener("click", () => playFrom(null));
 $("from-start").addEventListener("click", () => {
-  playFrom(events.titleAt(events.mounts.get(chosen), placeHeard()).media_seconds);
+  playFrom(events.titleAt(events.mounts.get(shown), placeHeard()).media_seconds);
 });
 timeline.addEventListener("move", show);
 timeline.addEventListener("go", ({ detail }) => goTo(detail));
 player.addEventListener("change", show);
+player.addEventListener("mount", ({ detail }) => {
+  player.standIn(detail);
+  hear(detail);
+});
 player.audio.addEventListener("playing", () => meter.start());
 setInterval(() => (player.wanted || timeline.usable) && show(), TICK_MS);
-setInterval(() => document.hidden || !timeline.kept || timeline.ask(chosen), WINDOW_MS);
-document.addEventListener("visibilitychange", () => document.hidden || !timeline.kept || timeline.ask(chosen));
+setInterval(() => document.hidden || !timeline.kept || askForWindow(), WINDOW_MS);
+document.addEventListener("visibilitychange", () => document.hidden || !timeline.kept || askForWindow());
 
 const page = location.origin + links.page;
 $("direct").href = streamAddress;

@@ -18,6 +18,11 @@ export function formatOf(mount) {
   ].filter(Boolean).join(" · ");
 }
 
+// "128 kbit/s AAC"
+export function qualityOf({ codec, bitrate }) {
+  return [bitrate && `${Math.round(bitrate / 1000)} kbit/s`, CODECS[codec] ?? codec].filter(Boolean).join(" ");
+}
+
 // The stream as reached from this page: `listen_url` names the configured hostname, which is often "localhost".
 // Prefixed with the origin, because a path such as "//elsewhere/live" alone would name another host.
 export const streamUrl = (mount) => location.origin + mount.path;

@@ -21,7 +21,6 @@ export class Timeline extends EventTarget {
   #slider;
   #songs;
   #bubble;
-  #mount = "";
   #window = null; // as the API told it, and `at` which ms of the page's clock
   #titles = [];
   #at = 0; // where the slider is
@@ -41,17 +40,34 @@ export class Timeline extends EventTarget {
     this.#track.addEventListener("pointercancel", () => (this.#chosen = null)); // it was the page that was scrolled
   }
 
-  // Find out what there is of a mount; never fails.
+  // Find out what there is of a mount, as `use` takes it; never fails.
   async ask(mount) {
-    if (mount !== this.#mount) this.#window = null;
-    this.#mount = mount;
     try {
       const response = await fetch(`/api/v1/mounts/${encodeURIComponent(mount.slice(1))}/window`);
-      if (mount !== this.#mount) return;
-      this.#window = response.ok ? { ...(await response.json()), at: performance.now() } : null;
+      return response.ok ? { ...(await response.json()), mount, at: performance.now() } : { mount };
     } catch {
-      // what was known stays true for a while
+      return this.#window?.mount === mount ? this.#window : { mount }; // what was known stays true for a while
     }
+  }
+
+  // Places are that mount's from now on.
+  use(window) {
+    this.#window = window;
+  }
+
+  // The media time of what has a date in the playlist, ms since 1970; null where that is not known.
+  placeOf(date) {
+    const dates = this.#window?.dates ?? [];
+    if (date === null || !dates.length) return null;
+    const from = dates.findLast((each) => each.date * 1000 <= date) ?? dates[0];
+    return from.media_seconds + date / 1000 - from.date;
+  }
+
+  dateOf(place) {
+    const dates = this.#window?.dates ?? [];
+    if (place === null || !dates.length) return null;
+    const from = dates.findLast((each) => each.media_seconds <= place) ?? dates[0];
+    return (from.date + place - from.media_seconds) * 1000;
   }
 
   // Whether the mount keeps anything at all.

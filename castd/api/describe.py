@@ -167,6 +167,7 @@ def describe_group(name: str, registry: Registry, base: str, config: Config) -> 
         path=path,
         listeners=sum(each.listeners for each in shown),
         mounts=sorted(shown, key=lambda each: -(each.bitrate or 0)),
+        first=shown[0].mount if shown else None,
         links=shapes.GroupLinks(
             stream=path,
             hls=f"{path}/hls/index.m3u8" if kinds - {None} else None,

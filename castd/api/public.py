@@ -16,6 +16,7 @@ from castd.api.describe import (
     describe_server,
     describe_title,
     find_mount,
+    is_public,
     public_mounts,
 )
 from castd.api.operation import describes, public_answer, read_query
@@ -55,7 +56,7 @@ class HearingQuery(Struct, kw_only=True):
 class EmbedQuery(Struct, kw_only=True):
     """Of oEmbed."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=2000, description="of a mount's page")]
+    url: Annotated[str, Meta(min_length=1, max_length=2000, description="of a mount's or group's page")]
     format: Literal["json"] = "json"
     maxwidth: Annotated[int, Meta(ge=1)] = EMBED_WIDTH
     maxheight: Annotated[int, Meta(ge=1)] = EMBED_HEIGHT
@@ -66,14 +67,20 @@ class Public:
 
     Args:
         hearing: finds where the stream of a player begins; see castd.delivery.icecast.
+        dates: what a mount's playlist says of dates; see castd.delivery.segmenters.
     """
 
     def __init__(
-        self, current: Current, registry: Registry, hearing: Callable[[str], tuple[Mount, int, float] | None]
+        self,
+        current: Current,
+        registry: Registry,
+        hearing: Callable[[str], tuple[Mount, int, float] | None],
+        dates: Callable[[Mount], list[tuple[float, float]]],
     ) -> None:
         self._current = current
         self._registry = registry
         self._hearing = hearing
+        self._dates = dates
 
     @describes("The server and its public mounts", answer=shapes.Status)
     async def status(self, exchange: Exchange, call: Call) -> Response:
@@ -141,6 +148,9 @@ class Public:
             mount=mount.name,
             oldest_media_seconds=None if oldest is None else round(oldest, 3),
             live_media_seconds=round(mount.timeline.end, 3),
+            dates=[
+                shapes.Dated(media_seconds=round(media, 3), date=round(date, 3)) for media, date in self._dates(mount)
+            ],
         )
         return public_answer(exchange.request, value)
 
@@ -159,11 +169,11 @@ class Public:
         )
         return public_answer(exchange.request, value)
 
-    @describes("A QR code with the address of a mount's page", media_type="image/svg+xml", errors=(404,))
+    @describes("A QR code with the address of a mount's or group's page", media_type="image/svg+xml", errors=(404,))
     async def qr(self, exchange: Exchange, call: Call) -> Response:
         """GET /api/v1/mounts/{name}/qr."""
-        mount = find_mount(self._registry, call.mount)
-        code = segno.make(self._base(exchange) + describe_links(mount.name).page, micro=False)
+        name, _ = self._shown(call.mount)
+        code = segno.make(self._base(exchange) + describe_links(name).page, micro=False)
         # black on white whatever the page looks like: many a camera reads nothing else
         svg = code.svg_inline(scale=4, border=4, light="#fff", omitsize=True, svgclass=None, lineclass=None)
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
@@ -179,16 +189,16 @@ class Public:
             raise ClientError(400, "url is none") from None
         if not head.endswith("/p"):
             raise ClientError(404, "not the page of a mount")
-        mount = find_mount(self._registry, f"/{unquote(segment)}")
+        name, called = self._shown(f"/{unquote(segment)}")
         base = self._base(exchange)
         width, height = min(query.maxwidth, EMBED_WIDTH), min(query.maxheight, EMBED_HEIGHT)
-        source = base + describe_links(mount.name).embed.replace("&", "&amp;")
+        source = base + describe_links(name).embed.replace("&", "&amp;")
         return public_answer(
             exchange.request,
             shapes.Embedding(
                 version="1.0",
                 type="rich",
-                title=mount_facts(mount).name or mount.name,
+                title=called,
                 provider_name=self._current.config.server.hostname,
                 provider_url=f"{base}/",
                 html=f'<iframe src="{source}" width="{width}" height="{height}" style="border:0" '
@@ -198,6 +208,19 @@ class Public:
                 cache_age=3600,
             ),
         )
+
+    def _shown(self, name: str) -> tuple[str, str]:
+        """What has a page under a name: its name in full, and what people call it.
+
+        Raises:
+            ClientError: 404.
+        """
+        group = self._current.config.groups.get(name)
+        members = [each for each in map(self._registry.get, group.mounts if group else ()) if each and is_public(each)]
+        if group is None or members:
+            mount = members[0] if members else find_mount(self._registry, name)
+            return (name if group else mount.name), mount_facts(mount).name or mount.name
+        return name, name.removeprefix("/")
 
     def _base(self, exchange: Exchange) -> str:
         return public_url(self._current.config, exchange.request)

@@ -119,6 +119,7 @@ class Group(Struct, kw_only=True):
     path: Path
     listeners: Annotated[int, Meta(description="of the mounts listed")]
     mounts: Annotated[list[Mount], Meta(description="the public ones on the air, the highest bitrate first")]
+    first: Annotated[str | None, Meta(description="the one of these that comes first in the configuration")]
     links: GroupLinks
 
 
@@ -135,12 +136,20 @@ class Titles(Struct, kw_only=True):
     titles: list[Title]
 
 
+class Dated(Struct, kw_only=True):
+    """From here on audio has no gap: what is n seconds later has a date n seconds later."""
+
+    media_seconds: float
+    date: Annotated[float, Meta(description="seconds since 1970, as EXT-X-PROGRAM-DATE-TIME has it")]
+
+
 class Window(Struct, kw_only=True):
     """How far back a listener may go (?media=)."""
 
     mount: str
     oldest_media_seconds: Annotated[float | None, Meta(description="null where the mount keeps nothing")]
     live_media_seconds: Annotated[float, Meta(description="at the live end, now")]
+    dates: Annotated[list[Dated], Meta(description="how its HLS playlist dates it, the oldest first; [] without one")]
 
 
 class Hearing(Struct, kw_only=True):

@@ -82,6 +82,18 @@ class Segmenters:
         """The segmenter of a mount, if it has one, of which somebody asks something."""
         return self.of(mount) if mount in self._by_mount else None
 
+    def dates(self, mount: Mount) -> list[tuple[float, float]]:
+        """How the playlist of a mount dates its audio; does not count as a request for it.
+
+        Returns:
+            For each period, the oldest first, the media time and the date of the first sample listed, in seconds.
+        """
+        found = self._by_mount.get(mount)
+        firsts: dict[int, tuple[float, float]] = {}
+        for each in found[0].listed if found else ():
+            firsts.setdefault(each.period.number, (each.wall - each.period.origin, each.wall))
+        return list(firsts.values())
+
     def go_on_with(self, state: SegmenterState, mount: Mount, spool: Spool | None) -> None:
         """Have segments made on that another process made, if it counted time alike; else they are begun anew.
 

@@ -1,4 +1,4 @@
-"""The files of web/, read once at the start, so that no request ever names a file on disk."""
+"""The files of web/ and web/vendor/, read once at the start, so that no request ever names a file on disk."""
 
 from __future__ import annotations
 
@@ -22,10 +22,22 @@ TYPES = {
 }
 
 POLICY = (
-    "default-src 'self'; media-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "default-src 'self'; media-src 'self'{media}; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors {framed_by}"
 )
 """Content-Security-Policy Level 3: nothing from elsewhere, no script or style in the page itself."""
+
+MADE_HERE = " blob:"
+"""Media that a page's own script puts together (Media Source Extensions), as hls.js does; workers it needs none for."""
+
+KEPT = ("Cache-Control", "public, max-age=31536000, immutable")
+"""Of a file whose URL names its version."""
+
+ASKED = ("Cache-Control", "no-cache")
+"""Of all others: a browser asks each time whether it has the newest."""
+
+VERSION = "v"
+"""The argument of such URLs: another version has another one."""
 
 COMPRESSED = (".html", ".css", ".js", ".svg", ".txt")
 
@@ -42,6 +54,11 @@ class File:
     content_type: str
     packed: bytes
 
+    @property
+    def version(self) -> str:
+        """Stands for exactly these bytes."""
+        return hashlib.sha256(self.body).hexdigest()[:12]
+
 
 class Files:
     """All of them, by name."""
@@ -49,7 +66,8 @@ class Files:
     def __init__(self) -> None:
         self._files = {
             path.name: make(path.read_bytes(), TYPES[path.suffix], compress=path.suffix in COMPRESSED)
-            for path in share("web").iterdir()
+            for folder in (share("web"), share("web") / "vendor")
+            for path in folder.iterdir()
             if path.suffix in TYPES
         }
 
@@ -67,7 +85,12 @@ class Files:
         if file is None:
             raise ClientError(404, "The file you requested could not be found")
         # castd-player.js is for other sites, too
-        return respond(file, request, headers=(("Access-Control-Allow-Origin", "*"),))
+        kept = request.argument(VERSION) == file.version
+        return respond(file, request, headers=(("Access-Control-Allow-Origin", "*"),), cache=KEPT if kept else ASKED)
+
+    def url(self, name: str) -> str:
+        """Where a file is that browsers may keep for ever."""
+        return f"/static/{name}?{VERSION}={self._files[name].version}"
 
 
 def make(body: bytes, content_type: str, *, compress: bool = True) -> File:
@@ -82,16 +105,25 @@ def respond(
     status: int = 200,
     framed_by: str = "'self'",
     headers: tuple[tuple[str, str], ...] = (),
+    *,
+    media: str = "",
+    cache: tuple[str, str] = ASKED,
 ) -> Response:
-    """Answer with a file, packed for those who can unpack it, or with 304 for those who have it."""
+    """Answer with a file, packed for those who can unpack it, or with 304 for those who have it.
+
+    Args:
+        framed_by: the sites that may have it in a frame, as frame-ancestors of Content-Security-Policy.
+        media: MADE_HERE for a page whose script puts media together.
+        cache: ASKED or KEPT.
+    """
     packed = bool(file.packed) and takes_gzip(request)
     body = file.packed if packed else file.body
     etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     headers = (
         ("ETag", etag),
-        ("Cache-Control", "no-cache"),
+        cache,
         ("Vary", "Accept-Encoding"),
-        ("Content-Security-Policy", POLICY.format(framed_by=framed_by)),
+        ("Content-Security-Policy", POLICY.format(framed_by=framed_by, media=media)),
         ("Referrer-Policy", "no-referrer"),
         *headers,
     )

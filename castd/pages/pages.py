@@ -11,17 +11,21 @@ from castd.api.describe import describe_group, describe_links, describe_mount, d
 from castd.api.operation import encode
 from castd.http.links import public_url
 from castd.http.messages import Response
-from castd.pages.files import TYPES, Files, make, respond
+from castd.pages.files import MADE_HERE, TYPES, Files, make, respond
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
-    from castd.mount.mount import Mount
     from castd.mount.registry import Registry
 
 HTML = TYPES[".html"]
+
+LIBRARY = "hls.min.js"
+"""Plays HLS; see web/vendor."""
 
 
 class Pages:
@@ -38,26 +42,39 @@ class Pages:
         """GET /: the station."""
         request = exchange.request
         base = public_url(self._current.config, request)
-        mounts = [describe_mount(each, base, self._current.config) for each in public_mounts(self._registry)]
+        config = self._current.config
+        mounts = [describe_mount(each, base, config) for each in public_mounts(self._registry)]
         status = shapes.Status(
-            server=describe_server(self._current.config, self._registry),
+            server=describe_server(config, self._registry),
             listeners=sum(each.listeners for each in mounts),
             mounts=mounts,
         )
-        plain = "\n".join(_plain(each) for each in mounts)
-        return self._render(self._station.substitute(data=_data(status), mounts=plain), request)
+        groups = {name: group.mounts for name, group in config.groups.items()}
+        plain = "\n".join(_plain(each) for each in _programmes(mounts, groups))
+        data = _data({"server": status.server, "mounts": status.mounts, "groups": groups})
+        return self._render(self._station.substitute(data=data, mounts=plain), request)
 
     async def of_mount(self, exchange: Exchange, call: Call) -> Response:
-        """GET /p/{name}, with ?embed=1 for an iframe: one mount, on the air or not."""
+        """GET /p/{name}, with ?embed=1 for an iframe: one mount, or the mounts of a group, on the air or not."""
         request, config = exchange.request, self._current.config
         name, base = call.mount, public_url(config, request)
-        mount = self._registry.get(name)
+        first, group = self._group(name, base)
+        mount = self._registry.get(first)
         shown = describe_mount(mount, base, config) if mount is not None and mount.description is not None else None
         embedded = request.argument("embed") == "1"
-        facts = _facts(name, shown, config.mount(name).name)
-        links = shown.links if shown else describe_links(name)
+        facts = _facts(name, shown, config.mount(first).name)
+        links = shown.links if shown and name == first else describe_links(name)
+        choice = group if group is not None and len(group.mounts) > 1 else None
+        adaptive = choice is not None and choice.links.hls is not None
+        data = {
+            "mount": first,
+            "now": shown,
+            "links": links,
+            "group": choice,
+            "script": self._files.url(LIBRARY) if adaptive else None,
+        }
         text = self._mount.substitute(
-            data=_data({"mount": name, "now": shown, "links": links, "group": self._group(mount, base)}),
+            data=_data(data),
             name=escape(facts["name"]),
             description=escape(facts["description"]),
             heading=escape(facts["heading"]),
@@ -70,8 +87,9 @@ class Pages:
             pls=escape(links.pls),
             body="embed" if embedded else "page",
         )
-        here = shown is not None or name in config.mounts
-        return self._render(text, request, 200 if here else 404, "*" if embedded else "'self'")
+        here = shown is not None or name in config.mounts or name in config.groups
+        media = MADE_HERE if adaptive else ""
+        return self._render(text, request, 200 if here else 404, "*" if embedded else "'self'", media)
 
     async def admin(self, exchange: Exchange, call: Call) -> Response:
         """GET /admin/: the operators' desk, which asks who is there itself."""
@@ -97,14 +115,29 @@ class Pages:
         """GET /healthz."""
         return Response(200, b"ok\n", headers=(("Cache-Control", "no-store"),))
 
-    def _group(self, mount: Mount | None, base: str) -> list[shapes.Mount]:
-        """The mounts among which a listener of this one may choose."""
-        config = self._current.config
-        group = config.group_of(mount.name) if mount is not None else ""
-        return describe_group(group, self._registry, base, config).mounts if group else []
+    def _group(self, name: str, base: str) -> tuple[str, shapes.Group | None]:
+        """What there is to hear under a name.
 
-    def _render(self, text: str, request: Request, status: int = 200, framed_by: str = "'self'") -> Response:
-        return respond(make(text.encode("utf-8", "replace"), HTML), request, status, framed_by)
+        Args:
+            name: of a mount or a group.
+
+        Returns:
+            The mount to begin with, and the group with all mounts to choose from, if there is one.
+        """
+        config = self._current.config
+        configured = config.groups.get(name)
+        group = name if configured is not None else config.group_of(name)
+        if not group:
+            return name, None
+        found = describe_group(group, self._registry, base, config)
+        if configured is not None:
+            return found.first or configured.mounts[0], found
+        return name, found if name in {each.mount for each in found.mounts} else None
+
+    def _render(
+        self, text: str, request: Request, status: int = 200, framed_by: str = "'self'", media: str = ""
+    ) -> Response:
+        return respond(make(text.encode("utf-8", "replace"), HTML), request, status, framed_by, media=media)
 
 
 def _facts(name: str, shown: shapes.Mount | None, configured: str) -> dict[str, str]:
@@ -120,14 +153,30 @@ def _facts(name: str, shown: shapes.Mount | None, configured: str) -> dict[str, 
     }
 
 
-def _plain(mount: shapes.Mount) -> str:
-    """A mount for browsers without scripts."""
-    name = escape(mount.name or mount.mount)
+def _programmes(mounts: list[shapes.Mount], groups: Mapping[str, Sequence[str]]) -> list[list[shapes.Mount]]:
+    """The mounts of a group as one, in their order there; every other one by itself."""
+    found: dict[str, list[shapes.Mount]] = {}
+    for mount in mounts:
+        found.setdefault(mount.group or mount.mount, []).append(mount)
+    for name, members in found.items():
+        if name in groups:
+            members.sort(key=lambda each: groups[name].index(each.mount))
+    return list(found.values())
+
+
+def _plain(mounts: list[shapes.Mount]) -> str:
+    """A programme for browsers without scripts."""
+    first = mounts[0]
+    page = describe_links(first.group).page if first.group else first.links.page
+    streams = "".join(
+        f'<p><a href="{escape(each.links.m3u)}">.m3u</a> <a href="{escape(each.links.pls)}">.pls</a>'
+        f"{escape(f' {each.codec} {round((each.bitrate or 0) / 1000)} kbit/s' if len(mounts) > 1 else '')}</p>"
+        for each in mounts
+    )
     return (
-        f'<article class="plain"><h2><a href="{escape(mount.links.page)}">{name}</a></h2>'
-        f'<p dir="auto">{escape(mount.title.text if mount.title else "")}</p>'
-        f'<audio controls preload="none" src="{escape(mount.path)}"></audio>'
-        f'<p><a href="{escape(mount.links.m3u)}">.m3u</a> <a href="{escape(mount.links.pls)}">.pls</a></p></article>'
+        f'<article class="plain"><h2><a href="{escape(page)}">{escape(first.name or first.mount)}</a></h2>'
+        f'<p dir="auto">{escape(first.title.text if first.title else "")}</p>'
+        f'<audio controls preload="none" src="{escape(first.path)}"></audio>{streams}</article>'
     )
 
 

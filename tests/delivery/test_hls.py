@@ -282,6 +282,31 @@ async def test_a_mount_that_closes_and_comes_back(autojump_clock: MockClock) -> 
         assert [each.protocol for each in castd.mount("/live").listeners.values()] == ["hls"]
 
 
+async def test_which_date_the_playlist_gives_a_media_time(autojump_clock: MockClock) -> None:
+    """After a source that was lost, dates go on by the wall, and media times as if nothing had been."""
+    async with bench(configured()) as castd:
+
+        async def window() -> Any:
+            return json.loads((await get(castd, "/api/v1/mounts/live/window")).body)
+
+        castd.nursery.start_soon(castd.server.segmenters.run)
+        async with await castd.encoder("/live") as encoder:
+            await encoder.push(600)
+            await wait_all_tasks_blocked()
+            assert (await window())["dates"] == []
+            url = await media_url(castd)
+            (begun,) = (await window())["dates"]
+        await trio.sleep(3)
+        async with await castd.encoder("/live") as encoder:
+            ended = castd.mount("/live").timeline.end
+            await encoder.push(300)
+            await trio.sleep(1)
+            listed = hls.parse((await get(castd, url)).body).segments
+            gap = next(each for each in listed if each.discontinuity != listed[0].discontinuity)
+            assert begun == {"media_seconds": 0, "date": listed[0].date}
+            assert (await window())["dates"] == [begun, {"media_seconds": round(ended, 3), "date": gap.date}]
+
+
 async def test_a_limit_of_a_service_is_asked_for_again(autojump_clock: MockClock) -> None:
     """Who fell asleep does not lose it by coming back with the token alone."""
     async with station(settings={"link_key": "a long word"}) as castd:

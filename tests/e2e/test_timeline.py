@@ -60,8 +60,9 @@ WINDOW = "async () => (await fetch('/api/v1/mounts/live/window')).json()"
 class Past:
     """An encoder that has sent songs at once, and goes on in its own time."""
 
-    def __init__(self, castd: Castd, media: Media, songs: Mapping[str, float]) -> None:
+    def __init__(self, castd: Castd, media: Media, songs: Mapping[str, float], mount: str = "/live") -> None:
         self._castd = castd
+        self._mount = mount
         self._media = media
         self._songs = songs
         self._stream: trio.SocketStream | None = None
@@ -74,13 +75,14 @@ class Past:
             self._stream = stream
             login = basic("source", SOURCE_PASSWORD)
             await stream.send_all(
-                f"PUT /live HTTP/1.1\r\nHost: x\r\nContent-Type: audio/mpeg\r\nAuthorization: {login}\r\n\r\n".encode()
+                f"PUT {self._mount} HTTP/1.1\r\nHost: x\r\nContent-Type: {self._media.format.content_type}\r\n"
+                f"Authorization: {login}\r\n\r\n".encode()
             )
             assert b"200 OK" in await stream.receive_some(1000)
             await self.send(12)
             await in_a_file(self._castd)
             for song, seconds in self._songs.items():
-                await set_title(self._castd, "/live", song)
+                await set_title(self._castd, self._mount, song)
                 await self.send(seconds)
             task_status.started()
             while True:
@@ -100,7 +102,7 @@ class Past:
                 await trio.sleep(0.05)
 
     async def _live(self) -> float:
-        reply = await get(f"{self._castd.address}/api/v1/mounts/live/window")
+        reply = await get(f"{self._castd.address}/api/v1/mounts{self._mount}/window")
         return float(json.loads(bytes(reply.body))["live_media_seconds"])
 
 

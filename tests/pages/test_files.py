@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -38,6 +40,19 @@ async def test_every_file_is_served_from_memory(name: str, autojump_clock: MockC
         assert (again.status, again.body) == (304, b"")
         only_head = await client.ask(head("HEAD", f"/static/{name}"))
         assert only_head.headers["content-length"] == reply.headers["content-length"]
+
+
+async def test_vendored_files_are_kept_and_have_their_licence(autojump_clock: MockClock) -> None:
+    library = (share("web") / "vendor" / "hls.min.js").read_bytes()
+    version = hashlib.sha256(library).hexdigest()[:12]
+    async with bench() as castd:
+        for query, cached in (("", "no-cache"), ("?v=0123456789ab", "no-cache"), (f"?v={version}", "max-age=31536000")):
+            reply = await castd.ask(head("GET", f"/static/hls.min.js{query}", {"Accept-Encoding": "gzip"}))
+            assert (reply.status, gzip.decompress(reply.body)) == (200, library)
+            assert cached in reply.headers["cache-control"], query
+        licence = await castd.ask(head("GET", "/static/LICENSE-hls.js.txt"))
+        assert licence.headers["content-type"] == "text/plain; charset=utf-8"
+        assert "Apache License" in licence.text
 
 
 @pytest.mark.parametrize("name", ["nix", "..", "%2e%2e%2fcastd.toml", "..%5ccastd.toml", "index.html%00", ".", "a/b"])

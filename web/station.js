@@ -29,7 +29,8 @@ function programmes() {
     if (!found.has(name)) found.set(name, []);
     found.get(name).push(mount);
   }
-  return [...found].map(([name, members]) => programme(name, members)).sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const list = [...found].map(([name, members]) => programme(name, members));
+  return list.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
 }
 
 function programme(name, members) {
@@ -81,35 +82,19 @@ function showPlayer() {
 }
 
 const programmeOf = (target) => programmes().find(({ name }) => name === target.closest("article")?.dataset.mount);
+const plays = ({ mounts }) => player.wanted && mounts.some((mount) => urlOf(mount) === player.url);
 
 $("mounts").addEventListener("click", ({ target }) => {
   const programme = programmeOf(target);
   if (!programme) return;
-  if (target.closest(".play")) player.toggle(streamUrl(programme.mounts.find((mount) => urlOf(mount) === player.url) ?? programme.first));
+  if (target.closest(".play")) plays(programme) ? player.stop() : player.play(streamUrl(programme.first));
   if (target.closest(".copy")) copy(target, programme.stream);
 });
 $("mounts").addEventListener("change", ({ target }) => {
   const programme = programmeOf(target);
-  const wanted = player.wanted && programme.mounts.some((mount) => urlOf(mount) === player.url);
   keep(programme.name, target.value);
-  if (wanted) player.play(streamUrl(events.mounts.get(target.value)));
+  if (plays(programme)) player.play(streamUrl(events.mounts.get(target.value)));
   show();
-});
-$("bar-toggle").setAttribute("aria-pressed", player.wanted);
-  $("bar-toggle").setAttribute("aria-label", `Play ${name}`);
-  setText($("bar-title"), title);
-  $("bar-title").title = title;
-  setText($("bar-state"), title === name ? state : `${state} · ${name}`);
-  setText($("announce"), player.state === "playing" ? `Now playing: ${title}` : player.wanted ? state : "");
-  document.title = player.wanted ? `${title} · castd` : "castd";
-  showMediaSession(player, name, heard);
-}
-
-$("mounts").addEventListener("click", ({ target }) => {
-  const mount = events.mounts.get(target.closest("article")?.dataset.mount);
-  if (!mount) return;
-  if (target.closest(".play")) player.toggle(streamUrl(mount));
-  if (target.closest(".copy")) copy(target, streamUrl(mount));
 });
 $("bar-toggle").addEventListener("click", () => player.toggle());
 $("copy-push").addEventListener("click", ({ target }) => copy(target, $("push").textContent));

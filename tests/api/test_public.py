@@ -138,6 +138,11 @@ async def test_a_group_is_told() -> None:
         assert "is a group of mounts" in (await castd.ask(head("PUT", "/radio", user=SOURCE))).text
         found = value(await castd.ask(head("GET", "/api/v1/groups/radio")))
         assert [each["mount"] for each in found["mounts"]] == ["/low", "/live"], "the highest bitrate first"
+        assert found["first"] == "/live", "the order of the configuration"
+        qr = await castd.ask(head("GET", "/api/v1/mounts/radio/qr"))
+        assert (qr.status, qr.headers["content-type"]) == (200, "image/svg+xml")
+        embedding = value(await castd.ask(head("GET", "/api/v1/oembed?url=http://radio.test/p/radio")))
+        assert 'src="http://radio.test/p/radio?embed=1"' in embedding["html"]
         assert found["links"] == {"stream": "/radio", "hls": None, "dash": None, "page": "/p/radio"}
         assert value(await castd.ask(head("GET", "/api/v1/groups"))) == {"groups": [found]}
         assert (await castd.ask(head("GET", "/api/v1/groups/live"))).status == 404
@@ -145,4 +150,4 @@ async def test_a_group_is_told() -> None:
         assert "http://radio.test/radio" in (await castd.ask(head("GET", "/radio.m3u"))).text
         page = (await castd.ask(head("GET", "/p/live"))).text
         data = json.loads(re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)[0])
-        assert [each["mount"] for each in data["group"]] == ["/low", "/live"]
+        assert [each["mount"] for each in data["group"]["mounts"]] == ["/low", "/live"]

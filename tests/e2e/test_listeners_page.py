@@ -274,7 +274,8 @@ async def test_quality_sharing_and_embedding(castd: Castd, media: Mapping[str, M
     def look(browser: Visit) -> list[str]:
         page = browser.open(f"{castd.address}/p/mp3")
         play(page)
-        assert page.locator("#quality option").count() == 2
+        assert page.locator("#quality option").all_inner_texts()[0] == "Auto"
+        assert page.locator("#quality option").count() == 3
         page.select_option("#quality", "/low")
         page.wait_for_function("() => document.getElementById('player').src.includes('/low?')")
         hear(page)

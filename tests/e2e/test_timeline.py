@@ -233,7 +233,8 @@ def on_page(page: Page, past: Past, listeners: Any) -> None:
 async def test_back_and_live_again(media: Mapping[str, Media], tmp_path: Path) -> None:
     def look(browser: Visit) -> list[str]:
         on_page(browser.open(f"{castd.address}/p/live"), past, listeners)
-        return complaints(browser, castd)
+        # `begins` may ask before the server has seen the player
+        return [each for each in complaints(browser, castd) if "/hearing?" not in each]
 
     async def listeners() -> int:
         with trio.fail_after(10):

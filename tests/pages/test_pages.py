@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from castd.config import Group
 from tests.support import bench, configured, head
 
 if TYPE_CHECKING:
@@ -71,6 +72,54 @@ async def test_a_mounts_page(autojump_clock: MockClock) -> None:
         assert oembed is not None
         told = await castd.ask(head("GET", oembed.removeprefix("http://radio.test")))
         assert json.loads(told.body)["title"] == "Radio"
+
+
+GROUPS = {"/radio": Group(mounts=("/high", "/low", "/away"))}
+
+
+async def test_a_groups_page(autojump_clock: MockClock) -> None:
+    async with bench(configured(groups=GROUPS)) as castd:
+        off_air = await castd.ask(head("GET", "/p/radio"))
+        assert (off_air.status, data_of(off_air.text)["mount"]) == (200, "/high")
+        assert data_of(off_air.text)["group"] is None
+        low = await castd.encoder("/low", {"ice-name": "Radio"})
+        await low.push(400)
+        castd.mount("/low").set_title("A - B")
+        alone = await castd.ask(head("GET", "/p/radio"))
+        assert data_of(alone.text)["mount"] == "/low"
+        assert data_of(alone.text)["group"] is None, "one quality is no choice"
+        await castd.encoder("/high", {"ice-name": "Radio"})
+
+        reply = await castd.ask(head("GET", "/p/radio"))
+        data, elements = data_of(reply.text), Elements(reply.text)
+        assert (data["mount"], data["group"]["name"]) == ("/high", "/radio")
+        assert {each["mount"] for each in data["group"]["mounts"]} == {"/high", "/low"}
+        assert data["group"]["links"]["hls"] == "/radio/hls/index.m3u8"
+        assert data["script"].startswith("/static/hls.min.js?v=")
+        assert "hls.min.js" not in {each.get("src") for each in elements.all("script")}
+        assert elements.meta("og:url") == "http://radio.test/p/radio"
+        assert [each["src"] for each in elements.all("audio") if "controls" in each] == ["/radio"]
+        assert "media-src 'self' blob:;" in reply.headers["content-security-policy"]
+        assert "worker-src" not in reply.headers["content-security-policy"]
+
+        member = data_of((await castd.ask(head("GET", "/p/low"))).text)
+        assert (member["mount"], member["group"]["name"]) == ("/low", "/radio")
+        other = await castd.ask(head("GET", "/p/none"))
+        assert "blob:" not in other.headers["content-security-policy"]
+        assert data_of(other.text)["script"] is None
+
+
+async def test_a_group_is_one_on_the_station(autojump_clock: MockClock) -> None:
+    async with bench(configured(groups=GROUPS)) as castd:
+        for mount in ("/low", "/other", "/high"):
+            await castd.encoder(mount, {"ice-name": f"Radio {mount}"})
+        page = (await castd.ask(head("GET", "/"))).text
+    elements = Elements(page)
+    assert [each["src"] for each in elements.all("audio") if "controls" in each] == ["/high", "/other"]
+    links = {each.get("href") for each in elements.all("a")}
+    assert {"/p/radio", "/high.m3u", "/low.m3u", "/p/other"} <= links
+    assert "/p/high" not in links
+    assert data_of(page)["groups"] == {"/radio": ["/high", "/low", "/away"]}
 
 
 @pytest.mark.parametrize("path", ["/", "/p/live", "/p/live?embed=1"])

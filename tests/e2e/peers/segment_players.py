@@ -21,38 +21,59 @@ SCRIPTS = (
 
 PAGE = "players.html"
 
-# Begins to play; players[name] has what was learnt of it.
+STALL_SECONDS = 1.0
+"""Shorter waits are the machine's."""
+
+# Begins to play; players[name] has what was learnt of it. `wall` is the wall time of what is heard, in seconds;
+# `titles` and `found` are of [how they came, text, media time].
 BEGIN = """
-([name, kind, url, lowLatency]) => {
+([name, kind, url, lowLatency, stall]) => {
   const audio = document.body.appendChild(document.createElement("audio"));
   audio.id = name;
-  const told = (window.players ??= {})[name] = { audio, errors: [], titles: [], latency: () => NaN, stalls: 0 };
-  audio.addEventListener("waiting", () => { if (audio.currentTime > 1) told.stalls++; });
+  const told = (window.players ??= {})[name] =
+    { audio, errors: [], titles: [], wall: () => NaN, found: () => [], stalls: [], jumps: 0 };
+  let waits = null;
+  audio.addEventListener("waiting", () => { if (told.begun !== undefined) waits ??= performance.now(); });
+  audio.addEventListener("timeupdate", () => {
+    if (waits !== null && audio.readyState > 2) {
+      const seconds = (performance.now() - waits) / 1000;
+      if (seconds > stall) told.stalls.push(seconds);
+      waits = null;
+    }
+  });
+  audio.addEventListener("seeking", () => { if (told.begun !== undefined) told.jumps++; });
+  const words = data => new TextDecoder().decode(data);
+  const unpacked = text => words(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)));
   if (kind === "hls.js") {
-    const hls = new Hls({ lowLatencyMode: lowLatency });
+    const hls = told.player = new Hls({ lowLatencyMode: lowLatency });
     hls.on(Hls.Events.ERROR, (_, error) => { if (error.fatal) told.errors.push(error.details); });
     hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, found) => {
-      for (const sample of found.samples)
-        told.titles.push([new TextDecoder().decode(sample.data), sample.pts, hls.levels[0].details.fragments[0].start]);
+      for (const sample of found.samples) told.titles.push(["fragment", words(sample.data), sample.pts]);
     });
-    told.latency = () => hls.latency;
-    told.dates = () => Object.values(hls.levels[0].details.dateRanges).map(range => range.attr["X-TITLE"]);
-    told.hls = hls;
+    told.wall = () => hls.playingDate / 1000;
+    told.found = () => [...audio.textTracks].filter(track => track.kind === "metadata")
+      .flatMap(track => [...track.cues]).filter(cue => ["TIT2", "X-TITLE"].includes(cue.value?.key))
+      .map(cue => [cue.value.key, cue.value.data, cue.startTime]);
     hls.loadSource(url);
     hls.attachMedia(audio);
     hls.on(Hls.Events.MANIFEST_PARSED, () => audio.play());
   } else if (kind === "shaka") {
-    const player = new shaka.Player();
+    const player = told.player = new shaka.Player();
     player.addEventListener("error", event => told.errors.push(JSON.stringify(event.detail)));
+    player.addEventListener("metadata", event =>
+      told.titles.push(["metadata", `${event.payload.key} ${event.payload.data}`, event.startTime]));
+    player.addEventListener("timelineregionadded", ({ detail }) =>
+      told.titles.push(["region", unpacked(detail.eventNode.children.join("")), detail.startTime]));
     player.configure({ streaming: { lowLatencyMode: lowLatency } });
-    told.latency = () => player.getStats().liveLatency;
+    told.wall = () => player.getPlayheadTimeAsDate() / 1000;
     player.attach(audio).then(() => player.load(url)).then(() => audio.play())
       .catch(error => told.errors.push(`${error}`));
   } else {
-    const player = dashjs.MediaPlayer().create();
+    const player = told.player = dashjs.MediaPlayer().create();
     player.on("error", event => told.errors.push(JSON.stringify(event.error)));
-    player.on("https://aomedia.org/emsg/ID3", event => told.titles.push([event.event.messageData, 0, 0]));
-    told.latency = () => player.getCurrentLiveLatency();
+    player.on("https://aomedia.org/emsg/ID3", ({ event }) => told.titles.push(
+      ["event", unpacked(event.messageData), event.calculatedPresentationTime]));
+    told.wall = () => player.timeAsUTC();
     player.initialize(audio, url, true);
   }
 }
@@ -61,7 +82,15 @@ BEGIN = """
 MEASURE = """
 name => {
   const told = players[name];
-  return [told.audio.currentTime, told.audio.webkitAudioDecodedByteCount, told.latency(), told.stalls, told.errors];
+  return [told.audio.currentTime, performance.now() / 1000, told.wall(), Date.now() / 1000 - told.wall(),
+          told.audio.webkitAudioDecodedByteCount, told.audio.buffered.length, told.stalls, told.jumps, told.errors];
+}
+"""
+
+TITLES = """
+name => {
+  const told = players[name], offset = told.wall() - told.audio.currentTime;
+  return [...told.titles, ...told.found()].map(([way, text, time]) => [way, text, offset + time]);
 }
 """
 
@@ -72,16 +101,24 @@ class Heard:
 
     Attributes:
         time: currentTime, seconds.
+        clock: the page's, seconds.
+        wall: wall time of what is heard, by the dates of the playlist or manifest.
+        latency: seconds since then.
         decoded_bytes: so far.
-        latency: seconds behind the live end, as the player has it.
-        stalls: how often it had nothing to play, after its first second.
+        ranges: of time buffered; one, if nothing is missing.
+        stalls: for how long each time it had nothing to play, in seconds, since it began; short ones are left out.
+        jumps: how often it went elsewhere, since it began.
         errors: those it does not recover from.
     """
 
     time: float
-    decoded_bytes: int
+    clock: float
+    wall: float
     latency: float
-    stalls: int
+    decoded_bytes: int
+    ranges: int
+    stalls: Sequence[float]
+    jumps: int
     errors: Sequence[str]
 
 
@@ -100,12 +137,17 @@ def begin(page: Page, name: str, kind: str, url: str, *, low_latency: bool = Fal
         name: to ask for it by.
         kind: "hls.js", "shaka" or "dash.js".
     """
-    page.evaluate(BEGIN, [name, kind, url, low_latency])
+    page.evaluate(BEGIN, [name, kind, url, low_latency, STALL_SECONDS])
 
 
 def measure(page: Page, names: Sequence[str]) -> Mapping[str, Heard]:
     """How far they are."""
     return {name: Heard(*page.evaluate(MEASURE, name)) for name in names}
+
+
+def titles(page: Page, name: str) -> list[tuple[str, str, float]]:
+    """The titles that one was told: by which way, the text it came as, and the wall time from which it is heard."""
+    return [(way, text, wall) for way, text, wall in page.evaluate(TITLES, name)]
 
 
 def wait_for_sound(page: Page, names: Sequence[str], seconds: float) -> None:
@@ -131,3 +173,9 @@ def wait_for_progress(page: Page, since: Mapping[str, float], more: float, secon
     })
     """
     page.wait_for_function(condition, arg=[dict(since), more], timeout=seconds * 1000)
+
+
+def wait_for_wall(page: Page, names: Sequence[str], wall: float, seconds: float) -> None:
+    """Wait until all play what was sent after a wall time."""
+    condition = "([names, wall]) => names.every(name => players[name].wall() > wall)"
+    page.wait_for_function(condition, arg=[list(names), wall], timeout=seconds * 1000)

@@ -95,19 +95,19 @@ class Span:
     seconds: float
 
 
-def make(folder: Path) -> Mapping[str, Media]:
-    """Encode every format, in one run of ffmpeg.
+def make(folder: Path, formats: Sequence[Format] = FORMATS, seconds: int = SECONDS) -> Mapping[str, Media]:
+    """Encode in some formats, in one run of ffmpeg.
 
     Returns:
         The files by the names of their formats.
     """
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"aevalsrc={SWEEP}:s=44100:d={SECONDS}"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", f"aevalsrc={SWEEP}:s=44100:d={seconds}"]
     command += ["-metadata", f"title={TITLE}", "-metadata", f"artist={ARTIST}"]
-    paths = {form.name: folder / f"{form.name}.{form.container}" for form in FORMATS}
-    for form in FORMATS:
+    paths = {form.name: folder / f"{form.name}.{form.container}" for form in formats}
+    for form in formats:
         command += ["-map", "0:a", *form.encode, "-f", form.container, str(paths[form.name])]
     subprocess.run(command, check=True)
-    return {form.name: _read(form, paths[form.name]) for form in FORMATS}
+    return {form.name: _read(form, paths[form.name]) for form in formats}
 
 
 def _read(form: Format, path: Path) -> Media:

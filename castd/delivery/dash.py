@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from castd.delivery import playlists
@@ -89,7 +90,7 @@ class Dash:
         return shared(request, text, mpd.CONTENT_TYPE, NOT_KEPT)
 
     def _text(self, segmenter: Segmenter) -> playlists.Text:
-        return self._outputs.kept.get(segmenter, MANIFEST, lambda: manifest(segmenter, ""))
+        return self._outputs.kept.get(segmenter, MANIFEST, lambda: manifest(segmenter, ""), parts=False)
 
     async def file(self, exchange: Exchange, call: Call) -> Response:
         """GET and HEAD of the time, or of a file."""
@@ -106,7 +107,7 @@ def manifest(segmenter: Segmenter, location: str) -> bytes:
         location: URL to ask for the next one; "" for the same.
     """
     listed = segmenter.listed
-    periods = {each.period: [other for other in listed if other.period is each.period] for each in listed}
+    periods = {period: list(segments) for period, segments in groupby(listed, key=lambda each: each.period)}
     return mpd.write_mpd(
         mpd.Manifest(
             availability_start=0.0,

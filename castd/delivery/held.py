@@ -11,7 +11,7 @@ import logging
 from bisect import bisect_left
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from castd.delivery.spool import CHUNK_BYTES, SpoolFull
 from castd.errors import lacks_resources
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from castd.delivery.spool import Spool
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 FEWEST_LISTED = 4
 """Segments in a playlist, however short its window: players begin three from the end."""
@@ -78,6 +80,7 @@ class Held:
         self._recent = 0  # number of the first that stays in memory
         self._recent_seconds = 0.0  # of it and those after it
         self._due = 0  # number of the first that is to be put by
+        self._made: dict[Any, Any] = {}
         self._listed: tuple[tuple[int, int], list[Segment]] = (-1, -1), []
 
     def __len__(self) -> int:
@@ -102,10 +105,23 @@ class Held:
     @property
     def listed(self) -> list[Segment]:
         """The complete segments of the playlist; not to be changed."""
-        key = self.first, self.next_number
-        if self._listed[0] != key:
-            self._listed = key, [each for each in self._segments if each.complete and each.number >= self.first]
+        if self._listed[0] != self.listing:
+            listed = [each for each in self._segments if each.complete and each.number >= self.first]
+            self._listed, self._made = (self.listing, listed), {}
         return self._listed[1]
+
+    @property
+    def listing(self) -> tuple[int, int]:
+        """As long as it is the same, so are the complete segments of the playlist."""
+        return self.first, self.next_number
+
+    def of_listing(self, make: Callable[[list[Segment]], Result]) -> Result:
+        """What a function makes of `listed`; made once for each state."""
+        listed = self.listed
+        if make not in self._made:
+            self._made[make] = make(listed)
+        made: Result = self._made[make]
+        return made
 
     @property
     def listed_from(self) -> float:
@@ -181,6 +197,7 @@ class Held:
     def clear(self) -> None:
         """Hold nothing any more; a spool is closed."""
         self._segments.clear()
+        self._listed = (-1, -1), []
         self._seconds, self._size, self._recent_seconds = 0.0, 0, 0.0
         self.part_with_spool()
 

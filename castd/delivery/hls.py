@@ -89,7 +89,7 @@ class Hls:
             if patience.cancelled_caught or not segmenter.ready:
                 raise ClientError(503, "what is waited for did not come", (("Retry-After", "1"), ANY_ORIGIN))
         skip = request.argument("_HLS_skip") in ("YES", "v2")
-        text = self._outputs.kept.get(segmenter, skip, lambda: playlists.media(segmenter, skip=skip))
+        text = self._outputs.kept.get(segmenter, skip, lambda: playlists.media_text(segmenter, skip=skip))
         cache = self._outputs.max_age(mount, 1 if segmenter.low_latency else segmenter.target / 2)
         response = shared(request, text, m3u8.CONTENT_TYPE, cache)
         if session is not None:

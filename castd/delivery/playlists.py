@@ -10,14 +10,14 @@ import gzip
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
 from castd.delivery.segments import init_name, part_name, segment_name
 from castd.errors import ClientError
 from castd.wire import m3u8
+from castd.wire.gzip_pieces import Piece, gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -55,36 +55,49 @@ class Text:
 
     Attributes:
         etag: without quotes.
+        pieces: that it consists of, where most of them were there before.
     """
 
     data: bytes
     etag: str
+    pieces: tuple[Piece, ...] = ()
 
     @cached_property
     def compressed(self) -> bytes:
         """By gzip; made when it is first wanted."""
-        return gzip.compress(self.data, 6, mtime=0)
+        return gzipped(self.pieces) if self.pieces else gzip.compress(self.data, 6, mtime=0)
 
 
-def text_of(data: bytes) -> Text:
+def text_of(data: bytes, pieces: tuple[Piece, ...] = ()) -> Text:
     """A text with the tag that belongs to it."""
-    return Text(data, blake2b(data, digest_size=12).hexdigest())
+    return Text(data, blake2b(data, digest_size=12).hexdigest(), pieces)
+
+
+_Texts: TypeAlias = "WeakKeyDictionary[Segmenter, tuple[object, dict[Hashable, Text]]]"
 
 
 class Kept:
     """Texts made of segmenters, as long as these do not change."""
 
     def __init__(self) -> None:
-        self._made: WeakKeyDictionary[Segmenter, tuple[int, dict[Hashable, Text]]] = WeakKeyDictionary()
+        self._of_version: _Texts = WeakKeyDictionary()
+        self._of_listing: _Texts = WeakKeyDictionary()
 
-    def get(self, segmenter: Segmenter, key: Hashable, make: Callable[[], bytes]) -> Text:
-        """The text of a key; made if there is none of this state."""
-        version, texts = self._made.get(segmenter, (-1, {}))
-        if version != segmenter.version:
+    def get(self, segmenter: Segmenter, key: Hashable, make: Callable[[], bytes | Text], *, parts: bool = True) -> Text:
+        """The text of a key; made if there is none of this state.
+
+        Args:
+            parts: it changes with each of these; else with complete segments only.
+        """
+        kept = self._of_version if parts else self._of_listing
+        state: object = segmenter.version if parts else segmenter.held.listing
+        before, texts = kept.get(segmenter, (None, {}))
+        if before != state:
             texts = {}
-            self._made[segmenter] = segmenter.version, texts
+            kept[segmenter] = state, texts
         if key not in texts:
-            texts[key] = text_of(make())
+            made = make()
+            texts[key] = made if isinstance(made, Text) else text_of(made)
         return texts[key]
 
 
@@ -102,11 +115,16 @@ def multivariant(segmenter: Segmenter, query: str) -> bytes:
         query: of the media playlist's URL, with its question mark.
     """
     listed = segmenter.listed
-    peak, average = bandwidths(listed)
+    peak, average = segmenter.held.of_listing(bandwidths)
     return m3u8.write_multivariant([m3u8.Variant(MEDIA + query, peak, average, listed[-1].period.track.codecs)])
 
 
 def media(segmenter: Segmenter, *, skip: bool) -> bytes:
+    """The media playlist; see media_text."""
+    return media_text(segmenter, skip=skip).data
+
+
+def media_text(segmenter: Segmenter, *, skip: bool) -> Text:
     """The media playlist; there must be a segment.
 
     Args:
@@ -114,36 +132,57 @@ def media(segmenter: Segmenter, *, skip: bool) -> bytes:
     """
     listed, low_latency = segmenter.listed, segmenter.low_latency
     shown = [*listed, *([segmenter.open] if low_latency and segmenter.open and segmenter.open.parts else [])]
-    lengths = [each.seconds for each in shown]
-    behind = [*accumulate(reversed(lengths[1:]), initial=0.0)][::-1]  # seconds between its end and that of the playlist
-    rows = []
-    for at, segment in enumerate(shown):
-        new = at == 0 or shown[at - 1].period is not segment.period
-        recent = behind[at] <= PARTS_TARGETS * segmenter.target
-        rows.append(_row(segmenter, segment, first=at == 0, new=new, parts=low_latency and recent))
-    boundary = SKIP_TARGETS * segmenter.target
-    skipped = sum(each >= boundary for each in behind) if skip and low_latency else 0
-    return m3u8.write_media(
-        m3u8.Media(
-            target=segmenter.target,
-            sequence=listed[0].number,
-            discontinuity_sequence=listed[0].period.number,
-            segments=rows,
-            skipped=skipped,
-            low_latency=_low_latency(segmenter) if low_latency else None,
-            ranges=[_range(each) for each in segmenter.titles.since(listed[0].wall)],
-        )
+    with_parts = _recent(shown, PARTS_TARGETS * segmenter.target) if low_latency else len(shown)
+    skipped = _recent(shown, SKIP_TARGETS * segmenter.target, at_least=True) if skip and low_latency else 0
+    playlist = m3u8.Media(
+        target=segmenter.target,
+        sequence=listed[0].number,
+        discontinuity_sequence=listed[0].period.number,
+        segments=(),
+        skipped=skipped,
+        low_latency=_low_latency(segmenter) if low_latency else None,
+        ranges=[_range(each) for each in segmenter.titles.since(listed[0].wall)],
     )
+    settled: list[Piece] = []
+    following = skipped
+    first = b""
+    if not skipped:
+        first = _row(segmenter, listed[0], None, parts=not with_parts)
+        settled = segmenter.rows.pieces(
+            shown, with_parts, lambda each, before: _row(segmenter, each, before, parts=False)
+        )
+        following = max(1, with_parts)
+    recent = [_row(segmenter, shown[at], shown[at - 1], parts=at >= with_parts) for at in range(following, len(shown))]
+    head, end = m3u8.write_head(playlist) + first, b"".join([*recent, m3u8.write_end(playlist)])
+    pieces = (Piece(head), *settled, Piece(end))
+    return text_of(b"".join(each.data for each in pieces), pieces)
 
 
-def _row(segmenter: Segmenter, segment: Segment, *, first: bool, new: bool, parts: bool) -> m3u8.Segment:
+def _recent(shown: list[Segment], seconds: float, *, at_least: bool = False) -> int:
+    """The place of the first segment of which the end is not more than some seconds before that of the playlist; with
+    `at_least`, nor as many."""
+    behind, at = 0.0, len(shown)
+    while at and (behind < seconds or (behind == seconds and not at_least)):
+        at -= 1
+        behind += shown[at].seconds
+    return at
+
+
+def _row(segmenter: Segmenter, segment: Segment, before: Segment | None, *, parts: bool) -> bytes:
+    """The row of a segment.
+
+    Args:
+        before: the segment before it; None for the first of a playlist.
+        parts: tell them.
+    """
     period, session = segment.period, segmenter.session
     kind = segmenter.muxer.kind if segmenter.muxer else "m4s"
-    return m3u8.Segment(
+    new = before is None or before.period is not period
+    row = m3u8.Segment(
         uri=segment_name(session, segment.number, kind) if segment.complete else "",
         seconds=segment.seconds,
         date=segment.wall,
-        discontinuity=new and not first,
+        discontinuity=new and before is not None,
         map_uri=init_name(session, period.number) if new and period.init else "",
         parts=tuple(
             m3u8.Part(part_name(session, segment.number, number), period.seconds(part.samples))
@@ -152,6 +191,7 @@ def _row(segmenter: Segmenter, segment: Segment, *, first: bool, new: bool, part
         if parts
         else (),
     )
+    return m3u8.write_rows([row])
 
 
 def _low_latency(segmenter: Segmenter) -> m3u8.LowLatency:

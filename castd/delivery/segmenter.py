@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from castd.delivery.changes import Changes
 from castd.delivery.held import Held
 from castd.delivery.muxers import Muxer, kind_for, muxer_of
+from castd.delivery.rows import Rows
 from castd.delivery.segmenter_state import SegmenterState, SegmentState
 from castd.delivery.segments import Part, Period, Segment
 from castd.delivery.title_marks import TitleMarks
@@ -80,6 +81,7 @@ class Segmenter:
         target: EXT-X-TARGETDURATION, seconds.
         part_target: seconds, of the longest part; 0 before the first packet.
         held: all segments that may be asked for, oldest first; the last may be incomplete.
+        rows: of its playlists, as far as castd.delivery.playlists keeps them.
         titles: those told.
         refused: why there can be no segments, a sentence for listeners; "" while there can.
         low_latency: audio comes finely enough for parts to be worth asking for.
@@ -102,6 +104,7 @@ class Segmenter:
         self.part_target = 0.0
         self._begins_back = back_seconds
         self.held = self._new_held()
+        self.rows = Rows()
         self.titles = TitleMarks()
         self.refused = ""
         self.low_latency = False
@@ -409,6 +412,7 @@ class Segmenter:
         """No player can go on from one container to the other within a playlist."""
         self.session = token_hex(8)
         self.held.clear()
+        self.rows = Rows()
         self.part_target = 0.0
         self.titles = TitleMarks()
         self.version += 1

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 SPACING_SECONDS = 0.001
 """Between the dates of two: the next one's ends the first (END-ON-NEXT)."""
 
+MOST = 200
+"""Titles kept: an hour has some twenty. Each is in every playlist, which a source that sends one with every few bytes
+shall not make long."""
+
 
 class TitleMark(NamedTuple):
     """A title, told.
@@ -101,8 +105,8 @@ class TitleMarks:
         return self.told[first:]
 
     def forget(self, date: float) -> None:
-        """Those that are over at a date."""
-        self.told = self.since(date)
+        """Those that are over at a date, and the oldest of very many."""
+        self.told = self.since(date)[-MOST:]
 
 
 def _mark(title: Title, key: int, time: float, date: float) -> TitleMark:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from castd.wire.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 CONTENT_TYPE = "application/vnd.apple.mpegurl"
 
@@ -160,6 +160,11 @@ def write_multivariant(variants: Sequence[Variant]) -> bytes:
 
 def write_media(media: Media) -> bytes:
     """A media playlist, as bytes."""
+    return write_head(media) + write_rows(media.segments[media.skipped :]) + write_end(media)
+
+
+def write_head(media: Media) -> bytes:
+    """What stands in a media playlist before its segments."""
     low = media.low_latency
     lines = [
         "#EXTM3U",
@@ -178,9 +183,18 @@ def write_media(media: Media) -> bytes:
         lines.append(f"#EXT-X-DISCONTINUITY-SEQUENCE:{media.discontinuity_sequence}")
     if media.skipped:
         lines.append(f"#EXT-X-SKIP:SKIPPED-SEGMENTS={media.skipped}")
-    for segment in media.segments[media.skipped :]:
-        lines += _segment(segment)
-    lines += [_date_range(each) for each in media.ranges]
+    return _joined(lines)
+
+
+def write_rows(segments: Iterable[Segment]) -> bytes:
+    """The rows of segments."""
+    return _joined([line for each in segments for line in _segment(each)])
+
+
+def write_end(media: Media) -> bytes:
+    """What stands in a media playlist behind its segments."""
+    low = media.low_latency
+    lines = [_date_range(each) for each in media.ranges]
     if low is not None and low.preload:
         lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{low.preload}"')
     for report in media.reports:

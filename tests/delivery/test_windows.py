@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 import trio
 
 from castd.delivery import dash, playlists, spool
+from castd.delivery.rows import BLOCK, Rows
 from castd.delivery.segmenter import Segmenter
 from castd.delivery.segmenter_state import SegmenterState
+from castd.delivery.segments import Period, Segment
 from castd.delivery.spool import CHUNK_BYTES, Spool, SpoolFull
+from castd.delivery.title_marks import MOST
+from castd.wire.gzip_pieces import gzipped
+from castd.wire.packets import Track
 from tests import hls, mpd
 from tests.delivery.studio import Studio, catch_up, units
-
-if TYPE_CHECKING:
-    from castd.delivery.segments import Segment
 
 HOUR_SECONDS = 3600.0
 
@@ -53,7 +55,7 @@ async def content(segmenter: Segmenter, segment: Segment) -> bytes:
     return data
 
 
-async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path) -> None:
+async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules hold, whatever was fetched stays to be had for as long as they say, and each name has its bytes."""
     studio = Studio(low_latency=False)
     studio.disconnect()
@@ -84,6 +86,11 @@ async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path) -> None:
                 hls.check_update(before[0], playlist)
                 mpd.check_update(before[1], shown)
             before = playlist, shown
+            text = playlists.media_text(segmenter, skip=False)
+            assert gzip.decompress(text.compressed) == text.data
+            with monkeypatch.context() as patched:
+                patched.setattr(segmenter, "rows", Rows())
+                assert playlists.media(segmenter, skip=False) == text.data, "kept rows are those it would make"
             delta = hls.parse(playlists.media(segmenter, skip=True))
             hls.check(delta)
     assert before is not None
@@ -324,3 +331,41 @@ async def test_a_descriptor_is_closed_when_nobody_reads_any_more(
     assert await small.get(place) == b"x" * 1000
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(small.descriptor)
+
+
+def test_rows_are_written_once() -> None:
+    """And deflated once: what is new costs as much after an hour as at the beginning."""
+    written: list[int] = []
+
+    def write(segment: Segment, before: Segment) -> bytes:
+        assert before.number == segment.number - 1
+        written.append(segment.number)
+        return b"row %d\n" % segment.number
+
+    period = Period(0, Track("aac", 48_000, 2, "mp4a.40.2"), b"", 0, 0.0)
+    rows = Rows()
+    segments = [Segment(number, period, number, complete=True) for number in range(1000, 3000)]
+    for end in range(1, 2000):
+        shown = segments[max(0, end - 900) : end]
+        pieces = rows.pieces(shown, len(shown), write)
+        if end % 97 == 0:
+            assert b"".join(each.data for each in pieces) == b"".join(b"row %d\n" % each.number for each in shown[1:])
+            assert gzip.decompress(gzipped(pieces)).endswith(b"row %d\n" % shown[-1].number)
+    assert written == list(range(1001, 2999))
+    before = rows.pieces(segments[1000:1900], 900, write)
+    after = rows.pieces(segments[1001:1901], 900, write)
+    assert sum(each not in before for each in after) <= 2, "the first and the last"
+    assert len(before) <= 900 // BLOCK + 2
+
+
+def test_titles_are_bounded() -> None:
+    studio = Studio()
+    segmenter = Segmenter(studio.mount)
+    for number in range(700):
+        studio.mount.set_title(f"Song {number}")
+        studio.play(0.05)
+    studio.play(10)
+    catch_up(segmenter)
+    playlist = hls.parse(playlists.media(segmenter, skip=False))
+    assert len(playlist.ranges) == MOST
+    assert playlist.ranges[-1]["X-TITLE"] == "Song 699"

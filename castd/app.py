@@ -51,6 +51,7 @@ from castd.control import ControlSocket
 from castd.control import Handler as Command
 from castd.delivery.clip import Clips
 from castd.delivery.dash import Dash
+from castd.delivery.groups import Groups
 from castd.delivery.hls import Hls
 from castd.delivery.icecast import Icecast as Listeners
 from castd.delivery.outputs import Outputs
@@ -168,26 +169,32 @@ class Server:
             aliases := Aliases(self.current, self.registry),
             self.admission.audience,
             (playlists := Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)).serve,
-            self.renditions.summon,
+            lambda name: self.groups.summon(name),
             self.relays.trail,
             lambda path: self.router.methods(path),
             self.url_auths.go_on_with,
         )
-        self.segmenters = Segmenters()
+        self.segmenters = Segmenters(config)
         self.windows = Windows(current, self.registry, self.segmenters)
         self.sessions = Sessions(
             current, self.registry, Room(current, self.registry), self.records, self.admission.audience,
             self.gate.guards, self.url_auths.go_on_with,
         )  # fmt: skip
         self.gate.holder = self.sessions.holder
+        self._listening = Route(("GET", "HEAD"), "*", Need.LISTEN, self.listeners.listen, mount_of=self.listeners.mount)
+        outputs = Outputs(current, aliases, self.segmenters, self.sessions, self.renditions.summon)
+        self.groups = Groups(
+            current, self.registry, outputs, self.segmenters, self.sessions, self.renditions.summon,
+            lambda request, mount: self.gate.authorise(self._listening, request, mount),
+        )  # fmt: skip
         self.intake = Intake(self.current, self.registry, self.records)
-        self.router = Router(self._routes(aliases, playlists))
+        self.router = Router(self._routes(aliases, playlists, outputs))
         self.front = FrontDoor(
             current, self.registry, self.router, self.gate, self.admission, self.bans, self.certificates, self.records
         )
         self.reloader.parts = (
             self.gate, self.admission, self.bans, self.certificates, self.registry, self.fallbacks, self.recorders,
-            self.relays, self.renditions, self.records, ServerLog(),
+            self.relays, self.renditions, self.records, self.segmenters, ServerLog(),
         )  # fmt: skip
 
     @property
@@ -195,7 +202,7 @@ class Server:
         """In force now."""
         return self.current.config
 
-    def _routes(self, aliases: Aliases, playlists: Playlists) -> list[Route]:
+    def _routes(self, aliases: Aliases, playlists: Playlists, outputs: Outputs) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""
         settings = Settings(self.reloader)
         status, admin = self.icecast_status, IcecastAdmin(self.registry)
@@ -216,9 +223,8 @@ class Server:
         events, art = self.event_streams, Art(self.current, self.registry)
         signing_in, log_lines = SignInDesk(self.gate.sign_ins), LogLines(self.log_tail)
         pages = Pages(self.current, self.registry)
-        outputs = Outputs(self.current, aliases, self.segmenters, self.sessions, self.renditions.summon)
-        hls = Hls(outputs, self.sessions)
-        dash = Dash(self.current, outputs, self.sessions, self.registry.clock)
+        hls = Hls(outputs, self.sessions, self.groups)
+        dash = Dash(self.current, outputs, self.sessions, self.groups, self.registry.clock)
         document = Document(lambda: self.router.routes, self.current)
         read, act = ("GET", "HEAD"), ("GET", "POST")
         return [
@@ -313,7 +319,7 @@ class Server:
             Route(read, "{name*}/hls/{file}", Need.NOTHING, hls.file),
             Route(read, "{name*}/dash/manifest.mpd", Need.LISTEN, dash.manifest, mount_of=outputs.mount),
             Route(read, "{name*}/dash/{file}", Need.NOTHING, dash.file),
-            Route(read, "*", Need.LISTEN, listeners.listen, mount_of=listeners.mount),
+            self._listening,
             Route(("PUT", "SOURCE"), "*", Need.SOURCE, sources.push),
             Route((SHOUTCAST,), SHOUTCAST_PATH, Need.SOURCE, shoutcast.push, mount_of=shoutcast.mount,
                   password_of=shoutcast.password),

@@ -153,6 +153,41 @@ def parse(data: bytes) -> Playlist:
     return playlist
 
 
+def check_multivariant(data: bytes) -> None:
+    """A multivariant playlist."""
+    lines = data.decode("utf-8").split("\n")
+    assert lines[0] == "#EXTM3U"
+    assert lines.count("#EXT-X-INDEPENDENT-SEGMENTS") == 1
+    uris = [line for line in lines[1:] if line and not line.startswith("#")]
+    assert len(set(uris)) == len(uris), "a variant twice"
+    assert uris, "no variant"
+    for at, line in enumerate(lines):
+        if line.startswith("#EXT-X-STREAM-INF:"):
+            told = attributes(line.partition(":")[2])
+            assert int(told["BANDWIDTH"]) >= int(told["AVERAGE-BANDWIDTH"]) > 0
+            assert told["CODECS"]
+            assert lines[at + 1] in uris, "EXT-X-STREAM-INF without its URI"
+
+
+def check_variants(playlists: list[Playlist]) -> None:
+    """Media playlists of variants that were read at one moment (bis §6.2.4)."""
+    assert len({each.target for each in playlists}) <= 1, "another target duration"
+    for one in playlists:
+        for other in playlists:
+            _check_same_numbers(one, other)
+
+
+def _check_same_numbers(one: Playlist, other: Playlist) -> None:
+    """What has the same date has the same discontinuity sequence number, but for less than 1.5 s of it."""
+    for each in one.complete:
+        assert each.date is not None
+        for there in other.complete:
+            assert there.date is not None
+            begin, end = max(each.date, there.date), min(each.date + each.seconds, there.date + there.seconds)
+            if end - begin > 1.5:
+                assert each.discontinuity == there.discontinuity, f"{each} and {there} are of one moment"
+
+
 def check(playlist: Playlist) -> None:
     """One live playlist by itself."""
     once = playlist.once

@@ -98,6 +98,43 @@ def check_update(old: Manifest, new: Manifest) -> None:
             assert known.segments.get(number, segment) == segment, f"the segment at {number} changed"
 
 
+def check_group(data: bytes) -> dict[str, list[dict[float, float]]]:
+    """The manifest of a group by itself.
+
+    Returns:
+        By period, for each representation its segments: when they begin, and for how many seconds.
+    """
+    mpd_schema.validate(data)
+    root = ElementTree.fromstring(data)
+    assert root.attrib["availabilityStartTime"] == "1970-01-01T00:00:00.000000Z"
+    found: dict[str, list[dict[float, float]]] = {}
+    starts = []
+    for period in _all(root, "Period"):
+        starts.append(seconds(period.attrib["start"]))
+        assert period.attrib["id"] not in found
+        there = found[period.attrib["id"]] = []
+        names = []
+        for adaptation in _all(period, "AdaptationSet"):
+            representations = _all(adaptation, "Representation")
+            names += [each.attrib["id"] for each in representations]
+            here = [_representation(each, starts[-1])[1] for each in representations]
+            if adaptation.attrib["segmentAlignment"] == "true":
+                _check_aligned(here)
+            there += here
+        assert len(set(names)) == len(names)
+    assert starts == sorted(set(starts))
+    return found
+
+
+def _check_aligned(representations: list[dict[float, float]]) -> None:
+    """Where two representations are, they are cut alike (§5.3.3.2)."""
+    for one in representations:
+        for other in representations:
+            begin, end = max(min(one), min(other)), min(max(one), max(other))
+            cuts = [{each for each in segments if begin < each < end} for segments in (one, other)]
+            assert cuts[0] == cuts[1]
+
+
 def _all(element: ElementTree.Element, name: str) -> list[ElementTree.Element]:
     return element.findall(f"{{{NAMESPACE}}}{name}")
 
@@ -112,21 +149,12 @@ def _check_element(element: ElementTree.Element) -> None:
 def _period(element: ElementTree.Element) -> Period:
     [adaptation] = _all(element, "AdaptationSet")
     assert adaptation.attrib["mimeType"] == "audio/mp4"
-    [template], [representation] = _all(adaptation, "SegmentTemplate"), _all(adaptation, "Representation")
-    assert "$Time$" in template.attrib["media"]
-    start, timescale = seconds(element.attrib["start"]), int(template.attrib["timescale"])
-    offset = int(template.attrib["presentationTimeOffset"])
-    segments: dict[int, Segment] = {}
-    time = None
-    [timeline] = _all(template, "SegmentTimeline")
-    for each in _all(timeline, "S"):
-        time = int(each.attrib.get("t", -1 if time is None else time))
-        assert time >= offset, "a segment before its period"
-        for _ in range(int(each.attrib.get("r", 0)) + 1):
-            length = int(each.attrib["d"])
-            assert time not in segments
-            segments[time] = Segment(start + (time - offset) / timescale, length / timescale)
-            time += length
+    [representation] = _all(adaptation, "Representation")
+    start = seconds(element.attrib["start"])
+    [template] = _all(representation, "SegmentTemplate")
+    timescale, offset = int(template.attrib["timescale"]), int(template.attrib["presentationTimeOffset"])
+    segments, _ = _representation(representation, start)
+    assert min(segments) >= offset, "a segment before its period"
     for stream in _all(element, "EventStream"):
         assert int(stream.attrib["timescale"]) == timescale
         events = _all(stream, "Event")
@@ -137,3 +165,22 @@ def _period(element: ElementTree.Element) -> Period:
         for each in events:
             ID3(BytesIO(base64.b64decode(each.text or "")))  # type: ignore[no-untyped-call]
     return Period(start, representation.attrib["codecs"], segments)
+
+
+def _representation(element: ElementTree.Element, start: float) -> tuple[dict[int, Segment], dict[float, float]]:
+    """The segments of one: by their time in its units; and the wall times at which they begin, with their seconds."""
+    [template] = _all(element, "SegmentTemplate")
+    assert "$Time$" in template.attrib["media"]
+    timescale, offset = int(template.attrib["timescale"]), int(template.attrib["presentationTimeOffset"])
+    segments: dict[int, Segment] = {}
+    time = None
+    [timeline] = _all(template, "SegmentTimeline")
+    for each in _all(timeline, "S"):
+        time = int(each.attrib.get("t", -1 if time is None else time))
+        assert time >= 0
+        for _ in range(int(each.attrib.get("r", 0)) + 1):
+            length = int(each.attrib["d"])
+            assert time not in segments
+            segments[time] = Segment(start + (time - offset) / timescale, length / timescale)
+            time += length
+    return segments, {each / timescale: found.seconds for each, found in segments.items()}

@@ -37,6 +37,7 @@ DISPLAYED = {
     "delivery/pace.py": "who goes back to a moment names it by the wall clock",
     "delivery/segmenter.py": "segments of one programme's mounts are cut at the same moments",
     "delivery/segments.py": "dates of segments",
+    "delivery/unison.py": "several mounts count their discontinuities by it",
     "ingest/recorder.py": "names of files",
     "mount/mount.py": "when marks were set, for people",
     "mount/registry.py": "when the server began, for people",

@@ -643,7 +643,11 @@ class Config:
 
     def group_of(self, mount: str) -> str:
         """The name of the first group that a mount is in; "" if it is in none."""
-        return next((name for name, group in self.groups.items() if mount in group.mounts), "")
+        return next(iter(self.groups_of(mount)), "")
+
+    def groups_of(self, mount: str) -> list[str]:
+        """The names of all groups that a mount is in."""
+        return [name for name, group in self.groups.items() if mount in group.mounts]
 
     def mount(self, name: str) -> MountSettings:
         """The settings of one mount: its own over [mounts.default] over [delivery], [limits] and [auth].

@@ -25,9 +25,11 @@ from castd.wire.fmp4 import ID3_SCHEME
 
 if TYPE_CHECKING:
     from castd.config import Current
+    from castd.delivery.groups import Groups
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.segments import Period, Segment
     from castd.delivery.sessions import Sessions
+    from castd.delivery.title_marks import TitleMark
     from castd.http.connection import Exchange
     from castd.http.routes import Call
     from castd.mount.mount import Clock
@@ -45,10 +47,11 @@ DELAY_SEGMENTS = 3
 class Dash:
     """The handlers."""
 
-    def __init__(self, current: Current, outputs: Outputs, sessions: Sessions, clock: Clock) -> None:
+    def __init__(self, current: Current, outputs: Outputs, sessions: Sessions, groups: Groups, clock: Clock) -> None:
         self._current = current
         self._outputs = outputs
         self._sessions = sessions
+        self._groups = groups
         self._clock = clock
 
     async def manifest(self, exchange: Exchange, call: Call) -> Response:
@@ -58,6 +61,8 @@ class Dash:
             ClientError: see castd.delivery.outputs; 404 for what DASH does not carry; 503: there is no room.
         """
         request = exchange.request
+        if self._outputs.is_group(call.mount):
+            return await self._groups.manifest(exchange, call)
         mount = await self._outputs.find(exchange, call)
         segmenter = await self._outputs.segmenter(mount)
         if segmenter.muxer is None or segmenter.muxer.kind != "m4s":
@@ -72,7 +77,7 @@ class Dash:
             return shared(request, self._text(segmenter), mpd.CONTENT_TYPE, cache)
         # some players, as ffmpeg, do not care for Location
         for_cache = SHARED in request.query and self._outputs.for_everybody(mount)
-        if for_cache or TOKEN in request.query or self._sessions.returns(request, mount, PROTOCOL):
+        if for_cache or TOKEN in request.query or self._sessions.returns(request, mount.name, PROTOCOL):
             text = self._text(segmenter)
             response = shared(request, text, mpd.CONTENT_TYPE, cache)
             session = self._sessions.attend(request, mount, call.grant, PROTOCOL)
@@ -129,20 +134,40 @@ def _period(segmenter: Segmenter, period: Period, segments: list[Segment]) -> mp
     track, session = period.track, segmenter.session
     end = segments[-1].wall + segments[-1].seconds
     heard = [mark for mark in segmenter.titles.since(segments[0].wall) if mark.date < end]
+    sound = representation(segmenter, period, segments, "audio", period.start)
     return mpd.Period(
         id=f"{session}-{period.number}",
         start=period.wall(period.start),
+        sets=[mpd.AdaptationSet([sound])],
+        events=events(heard, period.start, track.sample_rate),
+    )
+
+
+def representation(
+    segmenter: Segmenter, period: Period, segments: list[Segment], name: str, offset: int, folder: str = ""
+) -> mpd.Representation:
+    """Segments of one mount.
+
+    Args:
+        period: of the last of them.
+        offset: media time at which the manifest's period begins, in samples.
+        folder: of the files, as the manifest's URL leads there.
+    """
+    track, session = period.track, segmenter.session
+    return mpd.Representation(
+        id=name,
         timescale=track.sample_rate,
-        offset=period.start,
-        initialization=init_name(session, period.number),
-        media=timed_name(session, period.number),
+        offset=offset,
+        initialization=folder + init_name(session, period.number),
+        media=folder + timed_name(session, period.number),
         segments=[(each.start, each.samples) for each in segments],
         codecs=track.codecs,
         bandwidth=playlists.bandwidths(segments)[0],
         sample_rate=track.sample_rate,
         channels=track.channels,
-        events=[
-            mpd.Event(mark.id, max(period.start, round(mark.time * track.sample_rate)), b64encode(mark.tag).decode())
-            for mark in heard
-        ],
     )
+
+
+def events(marks: list[TitleMark], start: int, rate: int) -> list[mpd.Event]:
+    """Titles in a period that begins at a media time in samples."""
+    return [mpd.Event(mark.id, max(start, round(mark.time * rate)), b64encode(mark.tag).decode()) for mark in marks]

@@ -140,10 +140,14 @@ class Held:
         return self._segments[at] if 0 <= at < len(self._segments) else None
 
     def find_by_time(self, period: int, start: int) -> Segment | None:
-        """As `find`, by the media time in samples at which a segment of a period begins."""
-        at = bisect_left(self._segments, (period, start), key=lambda each: (each.period.number, each.start))
-        found = self._segments[at] if at < len(self._segments) else None
-        return found if found is not None and (found.period.number, found.start) == (period, start) else None
+        """As `find`, by the media time in samples at which a segment begins and its period; or the next one: a
+        manifest's period may begin within the last segment of the one before it."""
+        for number in (period, period - 1):
+            at = bisect_left(self._segments, (number, start), key=lambda each: (each.period.number, each.start))
+            found = self._segments[at] if at < len(self._segments) else None
+            if found is not None and (found.period.number, found.start) == (number, start):
+                return found
+        return None
 
     def find_period(self, number: int) -> Period | None:
         """The period of that number, if segments of it may be asked for."""

@@ -21,6 +21,7 @@ from castd.http.messages import ANY_ORIGIN, Response, quote_mount
 from castd.wire import m3u8
 
 if TYPE_CHECKING:
+    from castd.delivery.groups import Groups
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
@@ -35,9 +36,10 @@ FIRST = "index.m3u8"
 class Hls:
     """The handlers of playlists."""
 
-    def __init__(self, outputs: Outputs, sessions: Sessions) -> None:
+    def __init__(self, outputs: Outputs, sessions: Sessions, groups: Groups) -> None:
         self._outputs = outputs
         self._sessions = sessions
+        self._groups = groups
 
     async def multivariant(self, exchange: Exchange, call: Call) -> Response:
         """GET and HEAD of the first playlist.
@@ -46,6 +48,8 @@ class Hls:
             ClientError: see castd.delivery.outputs; 503: there is no room.
         """
         request = exchange.request
+        if self._outputs.is_group(call.mount):
+            return await self._groups.multivariant(exchange, call)
         mount = await self._outputs.find(exchange, call)
         segmenter = await self._outputs.segmenter(mount)
         if request.method == "HEAD":
@@ -72,7 +76,11 @@ class Hls:
                 it did not come, or there is no room.
         """
         request = exchange.request
+        if self._outputs.is_group(call.mount):
+            query = f"?{request.raw_query}" if request.raw_query else ""
+            return redirect(f"{request.prefix}{quote_mount(call.mount)}/hls/{FIRST}{query}")
         mount = await self._outputs.find(exchange, call)
+        self._groups.follow(request, mount)
         if TOKEN not in request.query and self._sessions.guarded(mount):
             query = f"?{request.raw_query}" if request.raw_query else ""
             return redirect(f"{request.prefix}{quote_mount(mount.name)}/hls/{FIRST}{query}")
@@ -89,13 +97,16 @@ class Hls:
             if patience.cancelled_caught or not segmenter.ready:
                 raise ClientError(503, "what is waited for did not come", (("Retry-After", "1"), ANY_ORIGIN))
         skip = request.argument("_HLS_skip") in ("YES", "v2")
-        text = self._outputs.kept.get(segmenter, skip, lambda: playlists.media_text(segmenter, skip=skip))
+        text = self._outputs.kept.get(segmenter, skip, lambda: self._media(segmenter, skip=skip))
         cache = self._outputs.max_age(mount, 1 if segmenter.low_latency else segmenter.target / 2)
         response = shared(request, text, m3u8.CONTENT_TYPE, cache)
         if session is not None:
             session.position = segmenter.listed[-1].position
             session.bytes_sent += len(response.body)
         return response
+
+    def _media(self, segmenter: Segmenter, *, skip: bool) -> playlists.Text:
+        return playlists.media_text(segmenter, skip=skip, reports=self._groups.reports(segmenter))
 
     async def file(self, exchange: Exchange, call: Call) -> Response:
         """GET and HEAD of a file."""

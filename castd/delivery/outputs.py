@@ -71,10 +71,16 @@ class Outputs:
         self._sessions = sessions
         self._summon = summon
 
+    def is_group(self, name: str) -> bool:
+        """Whether a name is a group's; see castd.delivery.groups."""
+        return self._aliases.is_group(name)
+
     def mount(self, request: Request) -> str:
         """The name of the mount that a request for something beside it is about: of one that is here, or that is
         configured."""
         path = request.decoded_path.rpartition("/")[0].rpartition("/")[0]
+        if self._aliases.is_group(path):
+            return ""  # each of its mounts is asked about by itself
         mount = self._aliases.find(path)
         if mount is not None:
             return mount.name
@@ -92,12 +98,20 @@ class Outputs:
             mount = self._aliases.find(call.mount)
         if mount is None:
             raise ClientError(404, f"there is no source on {call.mount or '/'}", (ANY_ORIGIN,))
+        self.require_offered(request, mount)
+        return mount
+
+    def require_offered(self, request: Request, mount: Mount) -> None:
+        """See that a mount is there for this player, and this way.
+
+        Raises:
+            ClientError: see find.
+        """
         if mount.settings.no_mount:
             raise ClientError(403, "this mount is not for listeners", (ANY_ORIGIN,))
         if not mount.settings.hls:
             raise ClientError(404, f"HLS and DASH are switched off here; listen to {mount.name}", (ANY_ORIGIN,))
         refuse_unlisted(request.address, mount.settings.allow_listeners, "listen to this mount")
-        return mount
 
     def for_everybody(self, mount: Mount) -> bool:
         """Whether a cache may give to anybody what it was given of a mount's playlists."""
@@ -161,7 +175,8 @@ class Outputs:
         if data is None:
             raise _no_such_file()
         if exchange.request.method == "GET":
-            self._sessions.credit(exchange.request, mount, protocol, len(data))
+            groups = self._current.config.groups_of(mount.name) if name["time"] is not None else ()
+            self._sessions.credit(exchange.request, mount, protocol, len(data), groups)
         validators = Validators(f'"{call.parameters["file"]}"', int(segmenter.mount.started))
         headers = (FOR_EVER, ANY_ORIGIN, *validators.fields)
         if outcome(exchange.request, validators) == NOT_MODIFIED:

@@ -20,7 +20,7 @@ from castd.wire import m3u8
 from castd.wire.gzip_pieces import Piece, gzipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from castd.delivery.changes import Place
     from castd.delivery.segmenter import Segmenter
@@ -108,15 +108,25 @@ def bandwidths(segments: list[Segment]) -> tuple[int, int]:
     return ceil(peak * HEADROOM), ceil(average)
 
 
+def variant(segmenter: Segmenter, folder: str, query: str) -> m3u8.Variant:
+    """What a multivariant playlist tells of a mount; there must be a segment.
+
+    Args:
+        folder: of the media playlist, as the URL leads there.
+        query: of its URL, with its question mark.
+    """
+    listed = segmenter.listed
+    peak, average = segmenter.held.of_listing(bandwidths)
+    return m3u8.Variant(f"{folder}{MEDIA}{query}", peak, average, listed[-1].period.track.codecs)
+
+
 def multivariant(segmenter: Segmenter, query: str) -> bytes:
-    """The multivariant playlist; there must be a segment.
+    """The multivariant playlist of a mount; there must be a segment.
 
     Args:
         query: of the media playlist's URL, with its question mark.
     """
-    listed = segmenter.listed
-    peak, average = segmenter.held.of_listing(bandwidths)
-    return m3u8.write_multivariant([m3u8.Variant(MEDIA + query, peak, average, listed[-1].period.track.codecs)])
+    return m3u8.write_multivariant([variant(segmenter, "", query)])
 
 
 def media(segmenter: Segmenter, *, skip: bool) -> bytes:
@@ -124,11 +134,12 @@ def media(segmenter: Segmenter, *, skip: bool) -> bytes:
     return media_text(segmenter, skip=skip).data
 
 
-def media_text(segmenter: Segmenter, *, skip: bool) -> Text:
+def media_text(segmenter: Segmenter, *, skip: bool, reports: Sequence[m3u8.Report] = ()) -> Text:
     """The media playlist; there must be a segment.
 
     Args:
         skip: leave out what the asking player has, as far as that is allowed.
+        reports: of other variants.
     """
     listed, low_latency = segmenter.listed, segmenter.low_latency
     shown = [*listed, *([segmenter.open] if low_latency and segmenter.open and segmenter.open.parts else [])]
@@ -142,6 +153,7 @@ def media_text(segmenter: Segmenter, *, skip: bool) -> Text:
         skipped=skipped,
         low_latency=_low_latency(segmenter) if low_latency else None,
         ranges=[_range(each) for each in segmenter.titles.since(listed[0].wall)],
+        reports=reports if low_latency else (),
     )
     settled: list[Piece] = []
     following = skipped
@@ -182,7 +194,7 @@ def _row(segmenter: Segmenter, segment: Segment, before: Segment | None, *, part
         uri=segment_name(session, segment.number, kind) if segment.complete else "",
         seconds=segment.seconds,
         date=segment.wall,
-        discontinuity=new and before is not None,
+        discontinuities=period.number - before.period.number if before is not None else 0,
         map_uri=init_name(session, period.number) if new and period.init else "",
         parts=tuple(
             m3u8.Part(part_name(session, segment.number, number), period.seconds(part.samples))
@@ -212,6 +224,12 @@ def _range(mark: TitleMark) -> m3u8.DateRange:
 def place(number: int, part: int | None) -> Place:
     """Where a segmenter has made a segment or part, as castd.delivery.changes counts it."""
     return (number + 1, 0) if part is None else (number, part + 1)
+
+
+def newest(segmenter: Segmenter) -> tuple[int, int | None]:
+    """The last segment in the playlist, and its last part, if it has any."""
+    segment = segmenter.open if segmenter.open and segmenter.open.parts else segmenter.listed[-1]
+    return segment.number, len(segment.parts) - 1 if segmenter.low_latency and segment.parts else None
 
 
 def has(segmenter: Segmenter, number: int, part: int | None) -> bool:

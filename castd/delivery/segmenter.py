@@ -33,6 +33,7 @@ from castd.wire.timed_id3 import Event
 
 if TYPE_CHECKING:
     from castd.delivery.spool import Spool
+    from castd.delivery.unison import Unison
     from castd.mount.mount import Mount
     from castd.mount.timeline import EntryMark
     from castd.wire.packets import Depacketizer, Track
@@ -60,6 +61,7 @@ STEADY = 0.8
 
 _TOLD = (
     "session", "segment_seconds", "part_seconds", "window_seconds", "part_target", "low_latency", "position",
+    "joined",
 )  # fmt: skip
 _TOLD_PRIVATELY = ("splices_from", "time", "pending", "pending_start", "origin")
 """Fields of castd.delivery.segmenter_state.SegmenterState that a segmenter has as they are."""
@@ -90,6 +92,8 @@ class Segmenter:
         position: in the ring, up to which it has read; None before it began.
         caught_up: it has read all there was when it began.
         closed: it makes no more.
+        unison: with whom it counts periods; None if it does so by itself.
+        joined: the number of the first period of which players of those mounts know it.
     """
 
     def __init__(self, mount: Mount, back_seconds: float = 0.0) -> None:
@@ -113,6 +117,8 @@ class Segmenter:
         self.position: int | None = None
         self._reading_to = 0  # position of the end of what is being read
         self.caught_up = self.closed = False
+        self.unison: Unison | None = None
+        self.joined = 0
         self._depacketizer: Depacketizer | None = None
         self._splices_from = 0  # position of the first splice not dealt with
         self._began = 0.0  # media time at which the packets of this depacketizer begin
@@ -176,12 +182,19 @@ class Segmenter:
             back_seconds=held.back_seconds,
             spool=spool.state() if spool is not None else None,
             spool_bytes=held.spool_bytes,
+            stretches=list(self.unison.stretches) if self.unison is not None else [],
+            watched=self.unison is not None and self.unison.watched,
         )
 
     @property
     def open(self) -> Segment | None:
         """The segment that is being made."""
         return self.held.open
+
+    @property
+    def origin(self) -> float | None:
+        """What is added to the mount's times now; None while nobody knows."""
+        return self._period.origin if self._period is not None else None
 
     @property
     def ready(self) -> bool:
@@ -362,6 +375,8 @@ class Segmenter:
         """The wall time of the mount's time 0, to the millisecond; nothing begins before what was is over."""
         timeline, clock = self.mount.timeline, self.mount.clock
         origin = self._arrived(position, default=clock.wall() - timeline.end)
+        if self.unison is not None:
+            origin = self.unison.origin(self, origin)
         if self.held:
             last = self.held[-1]
             origin = max(origin, last.period.wall(last.end) - self._began)
@@ -405,8 +420,15 @@ class Segmenter:
         self.refused = ""
         self._time = round((self._origin + self._began) * track.sample_rate)
         self._on_grid = False
-        number = self.held[-1].period.number + 1 if self.held else 0
+        number = self._next_number(self._origin + self._began)
         self._period = Period(number, track, init, self._time, self._origin)
+
+    def _next_number(self, wall: float) -> int:
+        """Of a period that begins at a wall time."""
+        last = self.held[-1].period.number if self.held else None
+        if self.unison is None:
+            return 0 if last is None else last + 1
+        return self.unison.begin(self, wall, last)
 
     def _begin_session(self) -> None:
         """No player can go on from one container to the other within a playlist."""
@@ -425,6 +447,8 @@ class Segmenter:
             self.version += 1
 
     def _take(self, packet: Packet) -> None:
+        if self.unison is not None and self._period is not None and self._period.number < self.unison.number:
+            self._keep_in_unison(self._period, self.unison.at(self._period.wall(self._time)).number)
         if not self._on_grid and self._period is not None:
             self._put_on_grid(self._period, packet.samples)
         period = self._period
@@ -456,6 +480,14 @@ class Segmenter:
             start += samples
         self._period = replace(period, start=start)
         self._time, self._on_grid = start, True
+
+    def _keep_in_unison(self, period: Period, number: int) -> None:
+        """Begin another period here if others have begun one: the same audio goes on under the next number."""
+        if number <= period.number:
+            return
+        self._close_segment()
+        if self._period is period:  # else the wall wanted another one, too
+            self._period = replace(period, number=number, start=self._time)
 
     @property
     def _has_parts(self) -> bool:
@@ -546,5 +578,6 @@ class Segmenter:
             log.info("%s: the source is late by %.1f s", self.mount.name, self._lags[-1])
             self._began = period.wall(self._time) - self._origin
             self._period, self._lags = None, deque(maxlen=3)
-            self._origin = round(origin, 3)
+            kin = self.unison.origin(self, origin) if self.unison is not None else origin
+            self._origin = round(max(origin, kin), 3)
             self._set_track(period.track)

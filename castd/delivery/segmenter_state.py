@@ -9,6 +9,7 @@ from castd.delivery.muxers import Kind
 from castd.delivery.segments import Part, Period, Place, Segment
 from castd.delivery.spool import SpoolState
 from castd.delivery.title_marks import TitleMark
+from castd.delivery.unison import Stretch
 from castd.wire.packets import Packet
 
 
@@ -62,6 +63,7 @@ class SegmenterState(msgspec.Struct):
             once did: nobody can go on with that.
         spool: its file goes beside the ring's.
         spool_bytes: that it may have.
+        stretches, watched: see castd.delivery.unison.Unison.
     """
 
     session: str
@@ -86,6 +88,9 @@ class SegmenterState(msgspec.Struct):
     back_seconds: float = 0.0
     spool: SpoolState | None = None
     spool_bytes: int = 0
+    joined: int = 0
+    stretches: list[Stretch] = msgspec.field(default_factory=list)
+    watched: bool = False
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""

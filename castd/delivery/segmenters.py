@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.delivery.segmenter import Segmenter
+from castd.delivery.unison import Stretch, Unison
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from castd.config import Config
     from castd.delivery.segmenter_state import SegmenterState
     from castd.delivery.spool import Spool
     from castd.mount.mount import Mount
@@ -30,6 +32,11 @@ player that reads one playlist is there again within a few seconds."""
 
 PACE_SECONDS = 0.02
 """Between two rounds: encoders write in small pieces."""
+
+
+AWAY_SECONDS = 5.0
+"""A mount whose source is gone for so long is away, and players of its groups go on with the others; the source may
+still return to it."""
 
 
 class _Ear:
@@ -48,20 +55,52 @@ class _Ear:
 class Segmenters:
     """All of them.
 
+    Args:
+        config: in force at the start.
+
     Attributes:
         reach: seconds that playlists of a mount reach back by; see castd.delivery.windows.
         made: set and replaced whenever there is another segmenter.
         closed: there are to be no more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         self.reach: Callable[[Mount], float] = lambda mount: 0.0
         self.made = trio.Event()
         self.closed = False
+        self._unisons: dict[str, Unison] = {}  # by the names of mounts
         self._by_mount: dict[Mount, tuple[Segmenter, _Ear]] = {}
         self._asked: dict[Mount, float] = {}
         self._news: dict[Segmenter, None] = {}
         self._woken = trio.Event()
+        if config is not None:
+            self.prepare(config)()
+
+    def prepare(self, config: Config) -> Callable[[], None]:
+        """See castd.reload.Part: who counts discontinuities with whom."""
+
+        def commit() -> None:
+            unisons: dict[str, Unison] = {}
+            for names in united(group.mounts for group in config.groups.values()):
+                there = [each for each, _ in self._by_mount.values() if each.mount.name in names]
+                known = {id(self._unisons.get(name)): self._unisons.get(name) for name in names}
+                [before] = known.values() if len(known) == 1 else [None]
+                newest = max((each.next_start[0] for each in there), default=0)
+                unisons |= dict.fromkeys(names, before or Unison(newest))
+            self._unisons = unisons
+            for segmenter, _ in self._by_mount.values():
+                self._unite(segmenter)
+
+        return commit
+
+    def _unite(self, segmenter: Segmenter) -> None:
+        unison = self._unisons.get(segmenter.mount.name)
+        if segmenter.unison is not unison:
+            if segmenter.unison is not None:
+                segmenter.unison.leave(segmenter)
+            segmenter.unison = unison
+            if unison is not None and segmenter.held:
+                unison.members[segmenter] = None
 
     def __iter__(self) -> Iterator[Segmenter]:
         return iter([segmenter for segmenter, _ in self._by_mount.values()])
@@ -81,6 +120,11 @@ class Segmenters:
     def find(self, mount: Mount) -> Segmenter | None:
         """The segmenter of a mount, if it has one, of which somebody asks something."""
         return self.of(mount) if mount in self._by_mount else None
+
+    def peek(self, mount: Mount) -> Segmenter | None:
+        """The segmenter of a mount, if it has one; that is no request for anything."""
+        found = self._by_mount.get(mount)
+        return found[0] if found is not None else None
 
     def dates(self, mount: Mount) -> list[tuple[float, float]]:
         """How the playlist of a mount dates its audio; does not count as a request for it.
@@ -106,7 +150,11 @@ class Segmenters:
                 spool.close()
             return
         self._asked[mount] = mount.clock.monotonic()
-        self._take_on(Segmenter.of(state, mount, spool))
+        segmenter = Segmenter.of(state, mount, spool)
+        unison = self._unisons.get(mount.name)
+        if unison is not None:
+            unison.go_on_from(state.stretches or [Stretch(segmenter.next_start[0], 0.0)], watched=state.watched)
+        self._take_on(segmenter)
 
     def state(self, mount: Mount) -> SegmenterState | None:
         """The segments of a mount, for another process; None if there are none."""
@@ -119,6 +167,7 @@ class Segmenters:
         return found[0].held.spool if found is not None else None
 
     def _take_on(self, segmenter: Segmenter) -> Segmenter:
+        self._unite(segmenter)
         ear = _Ear(lambda: self._wake(segmenter))
         self._by_mount[segmenter.mount] = segmenter, ear
         segmenter.mount.taps += (ear,)
@@ -166,11 +215,14 @@ class Segmenters:
         return 0.0 if waits else time.perf_counter() - begun
 
     def tidy(self) -> None:
-        """End those nobody asks for any more."""
+        """End those nobody asks for any more, and see whose source is away."""
         for mount in list(self._by_mount):
             if mount.closed or mount.clock.monotonic() - self._asked[mount] > IDLE_SECONDS:
                 log.info("%s: no more segments are made", mount.name)
                 self._drop(mount)
+        for mount, (segmenter, _) in self._by_mount.items():
+            if segmenter.unison is not None and (is_away(mount) or segmenter.refused):
+                segmenter.unison.leave(segmenter)
 
     def close(self) -> None:
         """End all."""
@@ -184,3 +236,19 @@ class Segmenters:
         self._news.pop(segmenter, None)
         mount.taps = tuple(each for each in mount.taps if each is not ear)
         segmenter.close()
+        if segmenter.unison is not None:
+            segmenter.unison.leave(segmenter)
+
+
+def is_away(mount: Mount) -> bool:
+    """Whether nothing comes of a mount, and will not soon."""
+    return mount.closed or (mount.lost is not None and mount.clock.monotonic() - mount.lost > AWAY_SECONDS)
+
+
+def united(sets: Iterable[Iterable[str]]) -> list[frozenset[str]]:
+    """Sets of names joined where they have one in common."""
+    joined: list[frozenset[str]] = []
+    for each in map(frozenset, sets):
+        apart = [other for other in joined if not other & each]
+        joined = [*apart, each.union(*(other for other in joined if other & each))]
+    return joined

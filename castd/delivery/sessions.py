@@ -10,12 +10,16 @@ listen, its player goes on with it, so that two of one address are two.
 
 Segments have no token in their URLs, so that one copy serves everybody; the bytes of those are counted for the session
 of that address and player that asked last.
+
+Who listens to a group of mounts is one session, which goes from mount to mount as its player does: by HLS that asks for
+the playlist of another one, by DASH for its segments.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,7 +34,7 @@ from castd.mount.party import Goodbye, closing_words, next_id
 from castd.stats.visits import Arrival, arrival
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from castd.config import Current
     from castd.delivery.room import Room
@@ -71,6 +75,7 @@ ASLEEP = (Goodbye.LEFT, Goodbye.SOURCE_ENDED)
 _TOLD = (
     "token", "id", "address", "agent", "user", "protocol", "connected", "seen", "bytes_sent", "bytes_elsewhere",
     "position", "most_seconds", "since", "uses_token", "claim",
+    "group", "allowed",
 )  # fmt: skip
 """Fields of SessionState that a session has as they are."""
 
@@ -94,6 +99,9 @@ class SessionState(msgspec.Struct):
     uses_token: bool
     stay: StayState | None
     claim: str = ""
+    group: str = ""
+    allowed: tuple[str, ...] = ()
+    more_stays: list[StayState] = msgspec.field(default_factory=list)
 
     def later(self, seconds: float) -> None:
         """Have all monotonic times so much later."""
@@ -101,14 +109,16 @@ class SessionState(msgspec.Struct):
         self.seen += seconds
         if self.since is not None:
             self.since = replace(self.since, at=self.since.at + seconds)
-        if self.stay is not None:
-            self.stay.begun += seconds
+        for stay in (self.stay, *self.more_stays):
+            if stay is not None:
+                stay.begun += seconds
 
 
 class Player(NamedTuple):
     """What a player is known by that shows no token of ours.
 
     Attributes:
+        mount: its name; of who listens to a group, the group's.
         claim: the token that it shows.
     """
 
@@ -130,6 +140,9 @@ class Session:
         since: where and when it was counted in; None before.
         stay: what it was let in by, to be told when it leaves; None for nothing.
         uses_token: it has asked for something with its token.
+        group: name of the group that it listens to; "" for the mount alone.
+        allowed: names of that group's mounts to which it may listen.
+        more_stays: as `stay`, where it was let in to more than one of those mounts.
         on_gone: called with it when it has left.
     """
 
@@ -156,22 +169,31 @@ class Session:
         self.stay: Stay | None = None
         self.uses_token = False
         self.claim = ""
+        self.group = ""
+        self.allowed: tuple[str, ...] = ()
+        self.more_stays: list[Stay] = []
         self.on_gone: Callable[[Session], None] = lambda session: None
 
     @property
     def player(self) -> Player:
         """What it is known by without its token."""
-        return Player(self.mount.name, self.protocol, self.address, self.agent)
+        return Player(self.group or self.mount.name, self.protocol, self.address, self.agent)
 
     @property
     def claimant(self) -> Player:
         """As `player`, by the token it shows."""
         return self.player._replace(claim=self.claim)
 
+    def covers(self, mount: str) -> bool:
+        """Whether it was let in to a mount."""
+        return mount == self.mount.name or mount in self.allowed
+
     def state(self) -> SessionState:
         """All of it, for another process."""
         return SessionState(
-            **{name: getattr(self, name) for name in _TOLD}, stay=self.stay.state() if self.stay is not None else None
+            **{name: getattr(self, name) for name in _TOLD},
+            stay=self.stay.state() if self.stay is not None else None,
+            more_stays=[each.state() for each in self.more_stays],
         )
 
     def end(self, reason: Goodbye, by: str = "") -> None:
@@ -229,15 +251,38 @@ class Sessions:
         if given is None:
             return None
         gone, session = self._gone.get(given), self._by_token.get(given)
-        if gone is not None and gone.mount.name == mount:
+        if gone is not None and gone.covers(mount):
             _refuse_told(gone)
             # it fell asleep; a service that was told of that, or that set a limit, wants to be asked again
             if gone.stay is None and not gone.most_seconds:
                 return Grant(gone.user)
-        return Grant(session.user) if session is not None and session.mount.name == mount else None
+        return Grant(session.user) if session is not None and session.covers(mount) else None
 
-    def welcome(self, request: Request, mount: Mount, grant: Grant, protocol: str) -> Session | Response:
+    def find(self, request: Request) -> Session | None:
+        """Whose token a request has, here or gone lately."""
+        token = request.argument(TOKEN) or ""
+        return self._by_token.get(token) or self._gone.get(token)
+
+    def has_room(self, mount: Mount) -> bool:
+        """Whether one more may listen to a mount itself."""
+        try:
+            return self._room.find(mount) is mount
+        except ClientError:
+            return False
+
+    def welcome(
+        self,
+        request: Request,
+        mount: Mount,
+        grant: Grant,
+        protocol: str,
+        group: str = "",
+        allowed: tuple[str, ...] = (),
+    ) -> Session | Response:
         """A new session, that counts for nothing yet; or the way to go.
+
+        Args:
+            group, allowed: see Session.
 
         Raises:
             ClientError: 503: there is no room.
@@ -247,6 +292,7 @@ class Sessions:
             return found
         session = self._new(found, request, grant, protocol, token_urlsafe(12))
         if found is mount:
+            session.group, session.allowed = group, allowed
             self._gone.pop(session.player, None)
             session.stay = grant.keep()
             self._by_token[session.token] = session
@@ -264,17 +310,49 @@ class Sessions:
         """
         token = request.argument(TOKEN) or ""
         session = self._by_token.get(token)
+        if session is not None and session.mount is not mount and mount.name in session.allowed:
+            self.go_to(session, mount)
         if session is not None and session.mount is mount:
             session.uses_token = True
         else:
             session = self._without_token(request, mount, grant, protocol, token)
-        session.seen = mount.clock.monotonic()
+        self.note(session)
+        return session
+
+    def note(self, session: Session) -> None:
+        """It asks for something; counted in, if it was not.
+
+        Raises:
+            ClientError: 503: there is no room.
+        """
+        session.seen = session.mount.clock.monotonic()
         if session.since is None:
             self._count_in(session)
         self._by_player[session.player] = session
         if session.claim:
             self._by_player[session.claimant] = session
-        return session
+
+    def go_to(self, session: Session, mount: Mount) -> None:
+        """Have a player of a group go on with another of its mounts.
+
+        Raises:
+            ClientError: 503: there is no room.
+        """
+        left = session.mount
+        if session.since is not None:
+            self._room.make_way(mount, session.user)
+            del left.listeners[session.id]  # else it would count against the server's limits itself
+            try:
+                there = self._room.find(mount)
+            finally:
+                left.listeners[session.id] = session
+            if there is not mount:
+                raise ClientError(503, "max listeners reached")
+            log.info("%s: listener %d goes on with %s", left.name, session.id, mount.name)
+            self._records.departed(left, session, session.since, None, Goodbye.MOVED)
+            left.hand_over(session, mount)
+            session.since = arrival(mount, mount.ring.head)
+        session.mount, session.position = mount, mount.ring.head
 
     def _without_token(self, request: Request, mount: Mount, grant: Grant, protocol: str, token: str) -> Session:
         """The session of a player whose token, if it has one, is not one of a session that is here.
@@ -283,8 +361,9 @@ class Sessions:
             ClientError: 403: it has been told to go.
         """
         asleep = self._gone.get(token)
-        if asleep is not None and asleep.mount.name == mount.name:
+        if asleep is not None and asleep.covers(mount.name):
             session = self._new(mount, request, grant, protocol, token)
+            session.group, session.allowed = asleep.group, asleep.allowed
         else:
             claim = token if TOKEN_TEXT.fullmatch(token) else ""
             player = Player(mount.name, protocol, request.address, request.agent, claim)
@@ -298,16 +377,32 @@ class Sessions:
         session.stay = grant.keep()
         return session
 
-    def returns(self, request: Request, mount: Mount, protocol: str) -> bool:
-        """Whether a player asks for the first answer again that makes no use of its token."""
-        session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
+    def known(self, request: Request, name: str, protocol: str) -> Session | None:
+        """The session of a player that shows no token.
+
+        Args:
+            name: of the mount or the group that it listens to.
+        """
+        return self._by_player.get(Player(name, protocol, request.address, request.agent))
+
+    def returns(self, request: Request, name: str, protocol: str) -> bool:
+        """Whether a player asks for the first answer of a mount or group again and makes no use of its token."""
+        session = self.known(request, name, protocol)
         return session is not None and not session.uses_token
 
-    def credit(self, request: Request, mount: Mount, protocol: str, sent_bytes: int) -> None:
-        """Count what a player was sent that has no token in its URL."""
-        session = self._by_player.get(Player(mount.name, protocol, request.address, request.agent))
-        if session is not None:
+    def credit(self, request: Request, mount: Mount, protocol: str, sent_bytes: int, groups: Iterable[str]) -> None:
+        """Count what a player was sent that has no token in its URL.
+
+        Args:
+            groups: names of those that the mount is in. By DASH, a player of a group listens to the mount whose audio
+                it asks for.
+        """
+        found = filter(None, (self.known(request, name, protocol) for name in (mount.name, *groups)))
+        if (session := next(found, None)) is not None:
             session.bytes_sent += sent_bytes
+            if session.group and protocol == "dash" and session.mount is not mount and session.covers(mount.name):
+                with suppress(ClientError):  # there is no room to count it there
+                    self.go_to(session, mount)
 
     def _new(self, mount: Mount, request: Request, grant: Grant, protocol: str, token: str) -> Session:
         number = grant.listener_id or next_id()
@@ -352,6 +447,7 @@ class Sessions:
         for name in _TOLD:
             setattr(session, name, getattr(state, name))
         session.stay = self._go_on_with_stay(state.stay) if state.stay else None
+        session.more_stays = [self._go_on_with_stay(each) for each in state.more_stays]
         session.on_gone = self._forget
         if session.since is None:
             self._by_token[session.token] = session
@@ -413,8 +509,9 @@ class Sessions:
                 del self._by_player[player]
         self._audience.leave(session)
         self._here.leave(session)
-        if session.stay is not None:
-            session.stay.end()
+        for stay in (session.stay, *session.more_stays):
+            if stay is not None:
+                stay.end()
         if session.since is not None:
             log.info("%s: listener %d closed: %s, %.1f s, %d bytes", session.mount.name, session.id,
                      closing_words(session.gone, session.ended_by),

@@ -42,6 +42,10 @@ class Aliases:
             return self._on_air(base) or self._on_air(targets.get(base, ""))
         return self.default if semicolon or path == config.shoutcast.mount(0) else None
 
+    def is_group(self, path: str) -> bool:
+        """Whether a decoded path is that of a group, and of no mount that is on the air."""
+        return path in self._current.config.groups and self._on_air(path) is None
+
     @property
     def default(self) -> Mount | None:
         """What is heard where nobody said what: stream id 1, else the first public mount by name."""

@@ -77,7 +77,8 @@ class Segment:
         uri: "" for one that is not complete yet: only its parts are.
         seconds: its duration.
         date: wall time of its first sample; None where nothing says so.
-        discontinuity: what comes is no continuation of what was.
+        discontinuities: so often what comes is no continuation of what was; more than once where a variant lacks what
+            others have in between.
         map_uri: of the initialisation section, where it is another than the segment's before; "" for the same or none.
         parts: if they are to be listed.
     """
@@ -85,7 +86,7 @@ class Segment:
     uri: str
     seconds: float
     date: float | None = None
-    discontinuity: bool = False
+    discontinuities: int = 0
     map_uri: str = ""
     parts: tuple[Part, ...] = ()
 
@@ -204,7 +205,7 @@ def write_end(media: Media) -> bytes:
 
 
 def _segment(segment: Segment) -> list[str]:
-    lines = ["#EXT-X-DISCONTINUITY"] if segment.discontinuity else []
+    lines = ["#EXT-X-DISCONTINUITY"] * segment.discontinuities
     if segment.map_uri:
         lines.append(f'#EXT-X-MAP:URI="{segment.map_uri}"')
     if segment.date is not None:

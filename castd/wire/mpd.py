@@ -31,7 +31,7 @@ class Event:
     """Something that happens in a period (§5.10.2).
 
     Attributes:
-        time: in units of the period's timescale, as segments have it.
+        time: in units of the period's timescale, as its first representation's segments have it.
         data: in base64.
     """
 
@@ -41,14 +41,13 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
-    """A part of the programme with one decoder set-up and one clock, with one audio representation.
+class Representation:
+    """The sound in one quality (§5.3.5).
 
     Attributes:
-        id: that of the period in each manifest it is in.
-        start: seconds since availabilityStartTime.
+        id: within its period; the same in the next one of the same quality.
         timescale: units of a second.
-        offset: media time that its start stands for, in those units.
+        offset: media time that the start of the period stands for, in those units.
         initialization: URL of the initialisation segment.
         media: URL of the media segments, $Time$ in it.
         segments: media time and duration of each, in those units.
@@ -56,11 +55,9 @@ class Period:
         bandwidth: in bit/s.
         sample_rate: in Hz.
         channels: 0 if unknown.
-        events: their scheme is the manifest's.
     """
 
     id: str
-    start: float
     timescale: int
     offset: int
     initialization: str
@@ -70,6 +67,35 @@ class Period:
     bandwidth: int
     sample_rate: int
     channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptationSet:
+    """Representations between which a player may change (§5.3.3).
+
+    Attributes:
+        representations: at least one.
+        aligned: segments of two of them that are not of the same time do not overlap.
+    """
+
+    representations: Sequence[Representation]
+    aligned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A part of the programme within which every representation has one decoder set-up and one clock (§5.3.2).
+
+    Attributes:
+        id: that of the period in each manifest it is in.
+        start: seconds since availabilityStartTime.
+        sets: at least one.
+        events: their scheme is the manifest's.
+    """
+
+    id: str
+    start: float
+    sets: Sequence[AdaptationSet]
     events: Sequence[Event] = ()
 
 
@@ -121,30 +147,44 @@ def write_mpd(manifest: Manifest) -> bytes:
 def _period(period: Period, event_scheme: str) -> list[str]:
     lines = [f'<Period id={quoteattr(period.id)} start="{duration(period.start)}">']
     if period.events:
+        clock = period.sets[0].representations[0]
         lines.append(
-            f'<EventStream schemeIdUri={quoteattr(event_scheme)} value="" timescale="{period.timescale}"'
-            f' presentationTimeOffset="{period.offset}">'
+            f'<EventStream schemeIdUri={quoteattr(event_scheme)} value="" timescale="{clock.timescale}"'
+            f' presentationTimeOffset="{clock.offset}">'
         )
         lines += [
             f'<Event presentationTime="{each.time}" id="{each.id}" contentEncoding="base64">{each.data}</Event>'
             for each in period.events
         ]
         lines.append("</EventStream>")
-    lines += [
-        '<AdaptationSet id="0" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">',
-        f'<SegmentTemplate timescale="{period.timescale}" presentationTimeOffset="{period.offset}"'
-        f" initialization={quoteattr(period.initialization)}"
-        f" media={quoteattr(period.media)}>",
+    for number, each in enumerate(period.sets):
+        lines.append(
+            f'<AdaptationSet id="{number}" contentType="audio" mimeType="audio/mp4"'
+            f' segmentAlignment="{str(each.aligned).lower()}" startWithSAP="1">'
+        )
+        for representation in each.representations:
+            lines += _representation(representation)
+        lines.append("</AdaptationSet>")
+    return [*lines, "</Period>"]
+
+
+def _representation(each: Representation) -> list[str]:
+    lines = [
+        f'<Representation id={quoteattr(each.id)} codecs={quoteattr(each.codecs)} bandwidth="{each.bandwidth}"'
+        f' audioSamplingRate="{each.sample_rate}">'
+    ]
+    if each.channels:
+        lines.append(f'<AudioChannelConfiguration schemeIdUri="{CHANNELS}" value="{each.channels}"/>')
+    return [
+        *lines,
+        f'<SegmentTemplate timescale="{each.timescale}" presentationTimeOffset="{each.offset}"'
+        f" initialization={quoteattr(each.initialization)} media={quoteattr(each.media)}>",
         "<SegmentTimeline>",
-        *_timeline(period.segments),
+        *_timeline(each.segments),
         "</SegmentTimeline>",
         "</SegmentTemplate>",
-        f'<Representation id="audio" codecs={quoteattr(period.codecs)} bandwidth="{period.bandwidth}"'
-        f' audioSamplingRate="{period.sample_rate}">',
+        "</Representation>",
     ]
-    if period.channels:
-        lines.append(f'<AudioChannelConfiguration schemeIdUri="{CHANNELS}" value="{period.channels}"/>')
-    return [*lines, "</Representation>", "</AdaptationSet>", "</Period>"]
 
 
 def _timeline(segments: Sequence[tuple[int, int]]) -> list[str]:

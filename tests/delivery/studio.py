@@ -36,10 +36,18 @@ class Studio:
         frames: every access unit that was sent, in order.
     """
 
-    def __init__(self, *, low_latency: bool = True, window_seconds: float = 24.0, ring_bytes: int = 1 << 20) -> None:
-        self.time = HandClock()
+    def __init__(
+        self,
+        *,
+        low_latency: bool = True,
+        window_seconds: float = 24.0,
+        ring_bytes: int = 1 << 20,
+        name: str = "/live",
+        time: HandClock | None = None,
+    ) -> None:
+        self.time = time or HandClock()
         settings = MountSettings(ring_bytes=ring_bytes, hls_window_seconds=window_seconds)
-        self.mount = Mount("/live", settings, self.time.clock)
+        self.mount = Mount(name, settings, self.time.clock)
         self.burst_seconds = 0.05 if low_latency else 1.0
         self.frames: list[bytes] = []
         self._random = random.Random(1)

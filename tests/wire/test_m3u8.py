@@ -22,7 +22,7 @@ from castd.wire.m3u8 import (
 from tests import hls
 
 FIRST = Segment("s-7.m4s", 4.0, 1_000_000_000.5, map_uri="s-0.mp4")
-SECOND = Segment("s-8.m4s", 3.98933, 1_000_000_010.0, discontinuity=True, map_uri="s-1.mp4")
+SECOND = Segment("s-8.m4s", 3.98933, 1_000_000_010.0, discontinuities=1, map_uri="s-1.mp4")
 OPEN = Segment("", 0.5, 1_000_000_013.989, parts=(Part("s-9.0.m4s", 0.5),))
 MEDIA = Media(4, 7, 2, (FIRST, SECOND))
 

@@ -17,10 +17,9 @@ SECONDS = st.floats(0.001, 4e5)
 
 EVENTS = st.builds(mpd.Event, id=st.integers(0, 2**32 - 1), time=st.integers(0, 2**50), data=st.just("SUQz"))
 
-PERIODS = st.builds(
-    mpd.Period,
-    id=WORDS,
-    start=st.floats(0, 4e8),
+REPRESENTATIONS = st.builds(
+    mpd.Representation,
+    id=st.from_regex(r"[a-z/0-9-]{1,9}", fullmatch=True),
     timescale=st.integers(8000, 192_000),
     offset=st.integers(0, 2**50),
     initialization=WORDS,
@@ -30,6 +29,15 @@ PERIODS = st.builds(
     bandwidth=st.integers(1, 2**31),
     sample_rate=st.integers(8000, 192_000),
     channels=st.integers(0, 8),
+)
+
+SETS = st.builds(mpd.AdaptationSet, st.lists(REPRESENTATIONS, min_size=1, max_size=4), st.booleans())
+
+PERIODS = st.builds(
+    mpd.Period,
+    id=WORDS,
+    start=st.floats(0, 4e9),
+    sets=st.lists(SETS, min_size=1, max_size=3),
     events=st.lists(EVENTS, max_size=4),
 )
 
@@ -69,15 +77,24 @@ SOUND = mpd.Manifest(
         mpd.Period(
             id="a-0",
             start=0.0,
-            timescale=48_000,
-            offset=0,
-            initialization="a-0.mp4",
-            media="a-0t$Time$.m4s",
-            segments=[(0, 192_000), (192_000, 192_000)],
-            codecs="mp4a.40.2",
-            bandwidth=128_000,
-            sample_rate=48_000,
-            channels=2,
+            sets=[
+                mpd.AdaptationSet(
+                    [
+                        mpd.Representation(
+                            id="audio",
+                            timescale=48_000,
+                            offset=0,
+                            initialization="a-0.mp4",
+                            media="a-0t$Time$.m4s",
+                            segments=[(0, 192_000), (192_000, 192_000)],
+                            codecs="mp4a.40.2",
+                            bandwidth=128_000,
+                            sample_rate=48_000,
+                            channels=2,
+                        )
+                    ]
+                )
+            ],
             events=[mpd.Event(7, 0, "SUQz")],
         )
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import re
 import socket
 import threading
@@ -13,11 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from castd.config.model import Server as ServerSettings
 from castd.delivery.rewinds import Rewinds
 from castd.mount.party import Goodbye
-from castd.mount.rewind import RewindFile
+from castd.mount.rewind import NewRing, RewindFile
 from tests.support import ADMIN, FRAME_BYTES, FRAME_SECONDS, Ear, Serving, configured, head, serving, until
 
 REWIND = {"default": {"rewind_seconds": 120.0, "linger_seconds": 60.0}}
@@ -229,15 +231,14 @@ async def test_a_file_that_comes_when_another_process_has_the_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is nobody's: the mount stays as the other process has it, and so do its files."""
-    begun, go_on, made = threading.Event(), threading.Event(), list[int]()
+    begun, go_on, made = threading.Event(), threading.Event(), list[NewRing]()
     allocate = RewindFile.allocate
 
-    def slowly(file: RewindFile, wanted: int, least: int) -> tuple[int, int]:
+    def slowly(file: RewindFile, wanted: int, least: int) -> NewRing:
         begun.set()
         assert go_on.wait(60)
-        descriptor, size = allocate(file, wanted, least)
-        made.append(descriptor)
-        return descriptor, size
+        made.append(allocate(file, wanted, least))
+        return made[0]
 
     def let_go(descriptor: int) -> bool:
         return not Path(f"/proc/self/fd/{descriptor}").exists()
@@ -249,6 +250,57 @@ async def test_a_file_that_comes_when_another_process_has_the_mount(
         await until(begun.is_set)
         del castd.server.registry.mounts["/live"]
         go_on.set()
-        await until(lambda: bool(made) and (mount.on_file or let_go(made[0])))
+        await until(lambda: bool(made) and (mount.on_file or let_go(made[0].descriptor)))
         assert not mount.on_file
+        assert list((tmp_path / "rewind").iterdir()) == []
         mount.close(Goodbye.HANDED_OVER)
+
+
+async def test_a_file_that_grows_is_copied_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that has ten times the bitrate it had: all is there, in the file that has the name."""
+    monkeypatch.setattr("castd.delivery.rewinds.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("castd.delivery.rewinds.STEP_BYTES", 20_000)
+    monkeypatch.setattr("castd.delivery.rewinds.LAST_BYTES", 10_000)
+    monkeypatch.setattr("castd.delivery.rewinds.SPARE", 0.2)
+    async with radio(tmp_path, rewind_seconds=1000.0) as castd:
+        encoder = await castd.encoder("/live")
+        await encoder.push(1000)
+        await until(lambda: castd.mount("/live").on_file)
+        mount = castd.mount("/live")
+        before, sent = mount.ring.capacity, 1000
+        while mount.ring.capacity == before or sent < 30_000:
+            monkeypatch.setattr("castd.delivery.rewinds.SPARE", 4.0 if mount.ring.tail else 0.2)
+            await encoder.push(100)
+            sent += 100
+            await trio.sleep(0.005)
+        await until(lambda: mount.bytes_received >= sent * FRAME_BYTES)
+        [name] = (tmp_path / "rewind").glob("*.ring")
+        assert os.fstat(mount.ring.descriptor).st_ino == name.stat().st_ino
+        assert [path.suffix for path in (tmp_path / "rewind").iterdir() if path.suffix == ".new"] == []
+        held = mount.ring.read(mount.ring.tail, mount.ring.head)
+        found = [int(each) for each in re.findall(rb"<(\d{8})>", held)]
+        assert found == list(range(found[0], found[0] + len(found)))
+        assert len(held) > before
+
+
+async def test_trouble_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("castd.delivery.rewinds.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("castd.delivery.rewinds.LOOK_SECONDS", 0.01)
+    tried = 0
+
+    def fail(*args: object) -> None:
+        nonlocal tried
+        tried += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with radio(tmp_path, rewind_seconds=30.0) as castd:
+        await push(castd, 20)
+        await on_file(castd)
+        with monkeypatch.context() as patched:
+            patched.setattr(RewindFile, "save", fail)
+            await until(lambda: tried > 5)
+        assert caplog.text.count("will not know what can be rewound") == 1
+        await until(lambda: "is written down again" in caplog.text)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
 from castd.errors import lacks_resources
 from castd.mount.rewind import GRAIN_BYTES, Marks, RewindFile, marks_of
+from castd.mount.ring import write_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from castd.config import Current
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.mount.rewind import NewRing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,19 @@ SPARE = 1.15
 RETRY_SECONDS = 600.0
 """After a file was allocated, or could not be."""
 
+RARELY_SECONDS = 3600.0
+"""Between two times that the log is told of the same trouble."""
+
+STEP_BYTES = 4 * 1024 * 1024
+"""Copied at one go, in a thread."""
+
+LAST_BYTES = 256 * 1024
+"""Copied when a ring moves, while nothing else happens."""
+
+NOT_WRITTEN = "the next process will not know what can be rewound"
+
+NOT_REMOVED = "its files take room on the disk and cannot be removed"
+
 LAST_SECONDS = 5.0
 """For the last marks when the server stops."""
 
@@ -55,6 +71,7 @@ class Rewinds:
         self._remembered: dict[str, Marks] = {}
         self._not_before: dict[str, float] = {}
         self._saved = 0.0
+        self._troubles: dict[str, tuple[str, float]] = {}  # what the log was told, and when
         registry.on_open.append(self._reopen)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -95,6 +112,8 @@ class Rewinds:
 
     def _remember(self) -> None:
         """Read what the process before this one wrote down, as far as it is still wanted."""
+        if not self._registry.mounts:  # else another process may be at work here yet
+            RewindFile.clean(self._state_dir)
         for file in RewindFile.all(self._state_dir):
             marks = file.load()
             if marks is not None and self._wanted(marks.name):
@@ -136,18 +155,15 @@ class Rewinds:
         self._not_before[mount.name] = trio.current_time() + RETRY_SECONDS
         file, least = RewindFile.of(self._state_dir, mount.name), _grains(mount.ring.capacity)
         try:
-            descriptor, got = await trio.to_thread.run_sync(file.allocate, max(size, least), least, limiter=_disk)
-            if not self._is_here(mount):
-                os.close(descriptor)
-                if mount.closed and mount.name not in self._registry.mounts:
-                    file.remove()
+            new = await trio.to_thread.run_sync(file.allocate, max(size, least), least, limiter=_disk)
+            if not await self._move(mount, file, new):
                 return
-            mount.move_ring(descriptor, got)
         except Exception as error:
             if not isinstance(error, OSError | ValueError) and not lacks_resources(error):
                 raise
             log.error("%s: plays on, but cannot be rewound: %s", mount.name, error or "no memory")
             return
+        got, self._saved = new.size, 0.0
         self._at_work[mount.name] = mount
         if got < bytes_wanted:
             reason = "rewind_bytes is" if got >= size else "the disk has"
@@ -157,6 +173,42 @@ class Rewinds:
         else:
             log.info("%s: can be rewound by %.0f minutes, within %d MiB", mount.name, wanted / 60, got // GRAIN_BYTES)
 
+    async def _move(self, mount: Mount, file: RewindFile, new: NewRing) -> bool:
+        """Have a mount go on in another file: all of its ring is copied in a thread, step by step, but for the last.
+
+        Returns:
+            Whether it does: it may have been closed meanwhile, or another process may have it.
+
+        Raises:
+            OSError, ValueError: it cannot; it goes on where it was.
+        """
+        ring, before = mount.ring, -1
+        start = upto = max(ring.tail, ring.head - new.size)
+        try:
+            while self._is_here(mount) and ring.head - upto > LAST_BYTES:
+                if upto < ring.tail:  # it lost bytes while others were copied
+                    start = upto = ring.tail
+                stop = min(upto + STEP_BYTES, ring.head)
+                pieces = ring.views(upto, stop)
+                await trio.to_thread.run_sync(write_at, new.descriptor, new.size, upto, pieces, limiter=_disk)
+                for each in pieces:
+                    each.release()
+                upto = stop
+            if not self._is_here(mount):
+                await trio.to_thread.run_sync(new.discard, limiter=_disk)
+                return False
+            before = os.dup(ring.descriptor)
+            file.take(new)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(new.discard, limiter=_disk)
+            raise
+        try:
+            mount.move_ring(new.descriptor, new.size, range(start, upto))
+        finally:  # the disk frees a file of a gigabyte in its own time
+            await trio.to_thread.run_sync(os.close, before, limiter=_disk)
+        return True
+
     async def _put_away(self) -> None:
         """Write down what is in the files of mounts that were closed; forget those that another process has now."""
         for name, mount in list(self._at_work.items()):
@@ -164,7 +216,7 @@ class Rewinds:
                 self._remembered[name] = marks_of(mount, closed=True)
                 await self._write(name, self._remembered[name])
             elif mount.closed:
-                await self._in_thread(name, partial(_remove, RewindFile.of(self._state_dir, name)))
+                await self._in_thread(name, partial(_remove, RewindFile.of(self._state_dir, name)), NOT_REMOVED)
             elif self._is_here(mount):
                 continue
             if self._at_work.get(name) is mount:
@@ -177,15 +229,25 @@ class Rewinds:
 
     async def _write(self, name: str, marks: Marks) -> None:
         file = RewindFile.of(self._state_dir, name)
-        await self._in_thread(name, partial(file.save, marks))
+        await self._in_thread(name, partial(file.save, marks), NOT_WRITTEN)
 
-    async def _in_thread(self, name: str, work: Callable[[], None]) -> None:
+    async def _in_thread(self, name: str, work: Callable[[], None], otherwise: str) -> None:
         try:
             await trio.to_thread.run_sync(work, limiter=_disk)
         except Exception as error:
             if not isinstance(error, OSError) and not lacks_resources(error):
                 raise
-            log.error("%s: the next process will not know what can be rewound: %s", name, error or "no memory")
+            self._complain(name, f"{otherwise}: {error or 'no memory'}")
+        else:
+            if self._troubles.pop(name, None) is not None:
+                log.info("%s: what can be rewound is written down again", name)
+
+    def _complain(self, name: str, trouble: str) -> None:
+        """Once, and then rarely."""
+        said, when = self._troubles.get(name, ("", -inf))
+        if said != trouble or trio.current_time() - when >= RARELY_SECONDS:
+            log.error("%s: %s", name, trouble)
+            self._troubles[name] = trouble, trio.current_time()
 
     def _is_here(self, mount: Mount) -> bool:
         """Neither closed nor handed over to another process."""

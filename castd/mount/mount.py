@@ -252,17 +252,17 @@ class Mount:
     def _limit_ring(self) -> None:
         self._ring_limit = self.ring.capacity if self.on_file else max(self.settings.ring_bytes, self.ring.capacity)
 
-    def move_ring(self, descriptor: int, capacity: int) -> None:
+    def move_ring(self, descriptor: int, capacity: int, copied: range = range(0)) -> None:
         """Go on in a file; every position stays valid.
 
         Args:
             descriptor: of the file; owned from now on.
-            capacity: see Ring.move; more than the ring has.
+            capacity, copied: see Ring.move; more than the ring has.
 
         Raises:
             OSError, ValueError: it cannot be used; the mount is unchanged.
         """
-        self.ring.move(descriptor, capacity)
+        self.ring.move(descriptor, capacity, copied)
         self.on_file = True
         self._limit_ring()
 

@@ -13,7 +13,8 @@ import os
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from secrets import token_hex
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "rewind"
+
+NEW = ".new"
+"""The end of names of files that are not complete."""
 
 FORMAT = 1
 
@@ -77,8 +81,26 @@ def marks_of(mount: Mount, *, closed: bool) -> Marks:
     return Marks(FORMAT, mount.name, closed, mount.ring.state(), timeline, mount.shape, mount.alike_from)
 
 
+class NewRing(NamedTuple):
+    """A file that is to be a ring's, under a name of its own.
+
+    Attributes:
+        descriptor: the holder's.
+        size: in bytes, all of them allocated.
+    """
+
+    path: Path
+    descriptor: int
+    size: int
+
+    def discard(self) -> None:
+        """It is not wanted. For threads."""
+        os.close(self.descriptor)
+        self.path.unlink(missing_ok=True)
+
+
 class RewindFile:
-    """The two files of a mount. What may take its time is for threads: all but `reopen`.
+    """The two files of a mount. What may take its time is for threads: all but `reopen` and `take`.
 
     Args:
         marks: path of the one that tells what is in the other.
@@ -94,28 +116,37 @@ class RewindFile:
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name.strip("/"))[:60]
         return cls(Path(state_dir, FOLDER, f"{slug}-{sha256(name.encode()).hexdigest()[:12]}.marks"))
 
+    @staticmethod
+    def clean(state_dir: str) -> None:
+        """Remove what a process began that is no more.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        for path in Path(state_dir, FOLDER).glob(f"*{NEW}"):
+            path.unlink(missing_ok=True)
+
     @classmethod
     def all(cls, state_dir: str) -> list[RewindFile]:
         """Those of all mounts that have some."""
         return [cls(path) for path in sorted(Path(state_dir, FOLDER).glob("*.marks"))]
 
-    def allocate(self, wanted: int, least: int) -> tuple[int, int]:
-        """Make the file of the ring anew.
+    def allocate(self, wanted: int, least: int) -> NewRing:
+        """Make a file that is to be the ring's. Nothing else changes: the mount may go to another process meanwhile.
 
         Args:
             wanted: bytes it is to have.
             least: bytes it must have to be of use.
 
         Returns:
-            Its descriptor, the caller's, and its size: less than was wanted where the disk has no more.
+            The file, with less than was wanted where the disk has no more.
 
         Raises:
             OSError: there is no room, or another fault of the disk.
         """
         self.ring.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self.ring.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        path = self._new(self.ring)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             disk = os.fstatvfs(descriptor)
             free = disk.f_bavail * disk.f_frsize - RESERVE_BYTES
@@ -123,13 +154,20 @@ class RewindFile:
             if size < least:
                 raise OSError(errno.ENOSPC, f"{max(free, 0) // GRAIN_BYTES} MiB are free for it")
             os.posix_fallocate(descriptor, 0, size)
-            self.marks.unlink(missing_ok=True)
-            new.replace(self.ring)
         except BaseException:
             os.close(descriptor)
-            new.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
-        return descriptor, size
+        return NewRing(path, descriptor, size)
+
+    def take(self, new: NewRing) -> None:
+        """Have a file as the ring's from now on. What was told of the one before goes first.
+
+        Raises:
+            OSError: a fault of the disk.
+        """
+        self.marks.unlink(missing_ok=True)
+        new.path.replace(self.ring)
 
     def save(self, marks: Marks) -> None:
         """Write down what is in the ring, the ring first.
@@ -139,11 +177,20 @@ class RewindFile:
         """
         with open(self.ring, "rb") as ring:
             os.fdatasync(ring.fileno())
-        new = self.marks.with_suffix(".marks.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(_encoder.encode(marks))
-        new.replace(self.marks)
+        new = self._new(self.marks)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(_encoder.encode(marks))
+            new.replace(self.marks)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def _new(path: Path) -> Path:
+        """A name that no other process chooses: in an upgrade two of them have a mount's files for a while."""
+        return path.with_name(f"{path.name}.{token_hex(4)}{NEW}")
 
     def load(self) -> Marks | None:
         """What was written down; None if nothing was, or nothing this version understands."""

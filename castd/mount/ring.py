@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SMALLEST = 64 * 1024
 """The largest run, an Ogg page of 65,307 bytes (RFC 3533 §6), fits a ring of this size."""
@@ -110,18 +114,21 @@ class Ring:
         """
         self.move(_memory(capacity), capacity)
 
-    def move(self, descriptor: int, capacity: int) -> None:
+    def move(self, descriptor: int, capacity: int, copied: range = range(0)) -> None:
         """Move to another buffer, with as much as it can hold; every position it holds stays valid.
 
         Args:
             descriptor: of the buffer; owned from now on.
             capacity: its size in bytes, all of it allocated.
+            copied: positions whose bytes it has already, as far as they are held; see write_at.
 
         Raises:
             OSError, ValueError: it cannot be mapped; the ring is unchanged.
         """
         descriptor, larger, view = _mapped(descriptor, capacity)
-        self._copied_from = start = max(self.tail, self.head - capacity)
+        held = max(self.tail, self.head - capacity)
+        self._copied_from = max(held, copied.start) if copied.stop >= held else held
+        start = max(held, copied.stop)
         for piece in self.views(start, self.head):
             at = start % capacity
             room = min(len(piece), capacity - at)
@@ -140,6 +147,23 @@ class Ring:
             self._map.close()
         except BufferError:
             pass  # freed with the last view
+
+
+def write_at(descriptor: int, capacity: int, position: int, pieces: Sequence[memoryview]) -> None:
+    """Write bytes where a ring of another buffer will look for them. For threads: the ring goes on meanwhile, and what
+    it overwrites while it is copied it does not hold any more.
+
+    Args:
+        descriptor, capacity: of that buffer.
+        position: of the first byte.
+        pieces: no more than the capacity.
+    """
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            offset = position % capacity
+            count = os.pwrite(descriptor, piece[at : at + capacity - offset], offset)
+            at, position = at + count, position + count
 
 
 def _memory(capacity: int) -> int:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from castd.mount.mount import Mount
 from castd.mount.rewind import GRAIN_BYTES, RewindFile, marks_of
+from castd.mount.ring import write_at
 from tests.mount.fakes import FRAME_SECONDS, Encoder, HandClock, frames_of, settings
 
 
@@ -33,8 +38,9 @@ def feed(encoder: Encoder, time: HandClock, frames: int) -> None:
 def file_of(mount: Mount, folder: Path, size: int = GRAIN_BYTES) -> RewindFile:
     """Have a mount's ring in a file."""
     file = RewindFile.of(str(folder), mount.name)
-    descriptor, got = file.allocate(size, size)
-    mount.move_ring(descriptor, got)
+    new = file.allocate(size, size)
+    file.take(new)
+    mount.move_ring(new.descriptor, new.size)
     return file
 
 
@@ -58,6 +64,44 @@ def test_a_mount_goes_on_in_a_file_without_a_seam(tmp_path: Path) -> None:
     mount.reconfigure(settings(ring_bytes=64 * GRAIN_BYTES))
     feed(encoder, time, 1000)
     assert mount.ring.capacity == GRAIN_BYTES, "a ring in a file does not leave it"
+
+
+def test_two_processes_do_not_meet_in_names(tmp_path: Path) -> None:
+    """While one is asked to go, both may be at work on the files of a mount; what neither completed is cleared away."""
+    mount, _, _ = fed(frames=100)
+    file = file_of(mount, tmp_path)
+    one, other = file.allocate(GRAIN_BYTES, GRAIN_BYTES), file.allocate(GRAIN_BYTES, GRAIN_BYTES)
+    assert one.path != other.path
+    file.save(marks_of(mount, closed=False))
+    assert file.load() is not None, "what is allocated changes nothing yet"
+    one.discard()
+    RewindFile.clean(str(tmp_path))
+    os.close(other.descriptor)
+    assert sorted(path.suffix for path in file.ring.parent.iterdir()) == [".marks", ".ring"]
+
+
+@given(steps=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20_000)), max_size=12))
+@settings_of(max_examples=50, deadline=None)
+def test_a_ring_that_is_copied_while_it_is_written(steps: list[tuple[int, int]]) -> None:
+    """Whatever is appended between two steps, it holds afterwards what it would hold otherwise."""
+    mount, encoder, time = fed(frames=400)
+    ring = mount.ring
+    with TemporaryFile() as buffer:
+        buffer.truncate(GRAIN_BYTES)
+        start = upto = ring.tail
+        for frames, size in steps:
+            if upto < ring.tail:
+                start = upto = ring.tail
+            stop = min(upto + size, ring.head)
+            write_at(buffer.fileno(), GRAIN_BYTES, upto, ring.views(upto, stop))
+            upto = stop
+            feed(encoder, time, frames)
+        expected = ring.read(ring.tail, ring.head)
+        ring.move(os.dup(buffer.fileno()), GRAIN_BYTES, range(start, upto))
+        assert ring.read(ring.tail, ring.head) == expected[len(expected) - (ring.head - ring.tail) :]
+        assert len(expected) - (ring.head - ring.tail) == max(0, start - (ring.head - len(expected)))
+        feed(encoder, time, 100)
+        ring.close()
 
 
 def test_what_was_written_down_is_heard_again(tmp_path: Path) -> None:
@@ -128,10 +172,11 @@ def test_a_disk_that_is_too_small_gives_what_it_has(tmp_path: Path, monkeypatch:
     disk = os.statvfs(tmp_path)
     monkeypatch.setattr("castd.mount.rewind.RESERVE_BYTES", disk.f_bavail * disk.f_frsize - 5 * GRAIN_BYTES)
     file = RewindFile.of(str(tmp_path), mount.name)
-    descriptor, size = file.allocate(100 * GRAIN_BYTES, GRAIN_BYTES)
-    os.close(descriptor)
-    assert GRAIN_BYTES <= size <= 6 * GRAIN_BYTES
-    assert os.stat(file.ring).st_blocks * 512 >= size, "all of it is allocated"
+    new = file.allocate(100 * GRAIN_BYTES, GRAIN_BYTES)
+    file.take(new)
+    os.close(new.descriptor)
+    assert GRAIN_BYTES <= new.size <= 6 * GRAIN_BYTES
+    assert os.stat(file.ring).st_blocks * 512 >= new.size, "all of it is allocated"
     with pytest.raises(OSError, match="MiB are free"):
         file.allocate(100 * GRAIN_BYTES, 50 * GRAIN_BYTES)
     assert [path.name for path in file.ring.parent.iterdir()] == [file.ring.name]

@@ -143,6 +143,28 @@ async def test_it_outlasts_the_server_and_the_mount(tmp_path: Path) -> None:
         assert (await numbers(ear, 1))[0] < 50_000
 
 
+async def test_who_went_back_hears_all_that_is_held_when_the_source_is_gone(tmp_path: Path) -> None:
+    """Those at the live end are let go as ever, and nobody new comes in but to go back."""
+    async with radio(tmp_path, linger_seconds=0.5) as castd:
+        encoder = await castd.encoder("/live")
+        await encoder.push(1000)
+        await on_file(castd)
+        live = await castd.ear("/live")
+        back = await castd.ear("/live?t=-8")
+        (first,) = await numbers(back, 1)
+        begun = trio.current_time()
+        await encoder.close()
+        await live.exactly(1 << 30)
+        assert trio.current_time() - begun < 6
+        assert castd.mount("/live").source is None
+        assert (await castd.ask(head("GET", "/live"))).status == 404
+        assert (await castd.ask(head("HEAD", "/live?t=-5"))).status == 200
+        heard = [int(each) for each in re.findall(rb"<(\d{8})>", await back.exactly(1 << 30))]
+        assert heard == list(range(first + 1, 1000)), "to the last frame"
+        await until(lambda: not castd.server.registry.mounts)
+        assert (await castd.ask(head("GET", "/live?t=-5"))).status == 404
+
+
 async def test_clips(tmp_path: Path) -> None:
     async with radio(tmp_path) as castd:
         sent = await push(castd, 30)

@@ -17,7 +17,7 @@ from castd import tls
 from castd.access.bans import refuse_unlisted
 from castd.delivery.intro import Intros
 from castd.delivery.listener import Listener
-from castd.delivery.pace import Pace, asked_entry
+from castd.delivery.pace import Pace, asked_entry, goes_back
 from castd.delivery.room import Room
 from castd.errors import ClientError
 from castd.http.connection import SERVER
@@ -126,6 +126,8 @@ class Icecast:
         """
         request = exchange.request
         mount = self._aliases.find(call.mount)
+        if mount is not None and self._registry.is_over(mount) and not goes_back(request):
+            mount = None
         if mount is None and request.method == "GET" and await self._summon(call.mount):
             mount = self._aliases.find(call.mount)
         if mount is None:

@@ -233,6 +233,15 @@ class Listener:
         return not self.pending and not self.intro and self.position >= self.horizon and not self.connection.owes
 
     @property
+    def hears_past(self) -> bool:
+        """See castd.mount.party.Listener."""
+        return (
+            self.pace is not None
+            and self.gone is None
+            and not (self.position >= self.mount.ring.head and self.caught_up)
+        )
+
+    @property
     def horizon(self) -> int:
         """The position up to which it is owed everything now."""
         if self.pace is None:

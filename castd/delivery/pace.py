@@ -53,6 +53,11 @@ class Pace:
         return entry.position if entry is not None else mount.ring.head
 
 
+def goes_back(request: Request) -> bool:
+    """Whether a request wants to begin elsewhere than everybody does."""
+    return any(request.argument(name) is not None for name in ("t", "start", "media"))
+
+
 def asked_entry(mount: Mount, request: Request) -> EntryMark | None:
     """Where a request wants to begin, by `t` (seconds before now, such as -600), `start` (a moment, ISO 8601) or
     `media` (a media time in seconds, as the API tells it).

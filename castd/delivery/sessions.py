@@ -175,6 +175,11 @@ class Session:
         self.on_gone: Callable[[Session], None] = lambda session: None
 
     @property
+    def hears_past(self) -> bool:
+        """Nobody knows: what it has fetched it hears later."""
+        return False
+
+    @property
     def player(self) -> Player:
         """What it is known by without its token."""
         return Player(self.group or self.mount.name, self.protocol, self.address, self.agent)

@@ -688,6 +688,21 @@ class Mount:
         to._count_in(listener)
         self.observer.listener_moved(self, to, listener)
 
+    def wind_up(self) -> bool:
+        """Its source will not return: let everybody go but those who went back, and hear what is held.
+
+        Returns:
+            Whether there are some.
+        """
+        if not any(each.hears_past for each in self.listeners.values()):
+            return False
+        if self.outlet is not None:
+            self.outlet.flush()
+        for listener in list(self.listeners.values()):
+            if not listener.hears_past:
+                listener.end(Goodbye.SOURCE_ENDED)
+        return True
+
     def close(self, reason: Goodbye) -> None:
         """End everybody here and free the ring; the mount is not used again. Who can take what is left gets it."""
         self.closed = True

@@ -106,6 +106,7 @@ class Listener(Protocol):
         worst_lag_seconds: media time it was behind the live end, at most, as far as anybody looked.
         gone: why it left; None while it is here.
         ended_by: who ended it, where somebody did.
+        hears_past: it went back, and has not come to the end of what is held.
     """
 
     id: int
@@ -121,6 +122,9 @@ class Listener(Protocol):
     worst_lag_seconds: float
     gone: Goodbye | None
     ended_by: str
+
+    @property
+    def hears_past(self) -> bool: ...
 
     def end(self, reason: Goodbye, by: str = "") -> None:
         """Say goodbye: close its connection and take it out of its mount, now.

@@ -96,8 +96,13 @@ class Registry:
         for callback in self.on_feed:
             callback(mount)
 
+    def is_over(self, mount: Mount) -> bool:
+        """Its source has been away for its linger time: it is there for those who went back, and for nobody new."""
+        return mount.lost is not None and self.clock.monotonic() - mount.lost >= mount.settings.linger_seconds
+
     def reap(self) -> list[Mount]:
-        """Close the mounts whose source has been away for their linger time.
+        """Close the mounts whose source has been away for their linger time, when those who went back have heard what
+        is held; that is no longer than `rewind_seconds`.
 
         Returns:
             The mounts closed.
@@ -106,7 +111,11 @@ class Registry:
         over = [
             mount
             for mount in self.mounts.values()
-            if mount.lost is not None and now - mount.lost >= mount.settings.linger_seconds
+            if self.is_over(mount)
+            and not (
+                now - (mount.lost or 0.0) < mount.settings.linger_seconds + mount.settings.rewind_seconds
+                and mount.wind_up()
+            )
         ]
         for mount in over:
             del self.mounts[mount.name]

@@ -41,6 +41,7 @@ class Sitter:
     bytes_sent = bytes_elsewhere = position = jumps = 0
     worst_lag_seconds = connected = 0.0
     ended_by = ""
+    hears_past = False
 
     def __init__(self, mount: Mount) -> None:
         self.id = 1_000_000 + len(mount.listeners)

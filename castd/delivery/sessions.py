@@ -72,6 +72,9 @@ RETRY_SECONDS = 5
 ASLEEP = (Goodbye.LEFT, Goodbye.SOURCE_ENDED)
 """Who left so may come back with the same token."""
 
+SENT_AWAY = (Goodbye.KICKED, Goodbye.LIMIT)
+"""Who has no token and left so begins anew; all others go on when they ask again, since nothing tells them that."""
+
 _TOLD = (
     "token", "id", "address", "agent", "user", "protocol", "connected", "seen", "bytes_sent", "bytes_elsewhere",
     "position", "most_seconds", "since", "uses_token", "claim",
@@ -507,7 +510,7 @@ class Sessions:
         if holder is session:  # not another's, at a mount that was opened again
             del self._by_token[session.token]
             self._remember(session.token, session)
-        elif not session.token and session.gone not in ASLEEP:
+        elif not session.token and session.gone in SENT_AWAY:
             self._remember(session.claimant, session)
         for player in (session.player, session.claimant):
             if self._by_player.get(player) is session:

@@ -115,6 +115,15 @@ async def test_one_without_a_token_that_was_kicked_begins_anew(autojump_clock: M
         assert (await get(castd, MEDIA)).status == 200
 
 
+async def test_one_without_a_token_goes_on_when_the_format_changes(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        for url in (MEDIA, invented(1)):
+            assert (await get(castd, url)).status == 200
+        castd.server.sessions.end_all(Goodbye.FORMAT_CHANGED)
+        for url in (MEDIA, invented(1)):
+            assert (await get(castd, url)).status == 200
+
+
 async def test_kicked_ones_are_not_remembered_for_ever(autojump_clock: MockClock) -> None:
     async with station() as castd:
         assert (await get(castd, MEDIA)).status == 200

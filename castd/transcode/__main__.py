@@ -28,6 +28,10 @@ HANG_SECONDS = 30
 """For one question: ten seconds' audio takes half a second. The server waits for less."""
 
 
+BARREN_SECONDS = 5.0
+"""Of media time, in which not one frame of sound was found, until that is said."""
+
+
 class Transcoder:
     """From one stream to another.
 
@@ -38,6 +42,7 @@ class Transcoder:
     def __init__(self, module: Any, begin: Begin) -> None:
         self._module = module
         self._decoder: Decoder | None = None
+        self._sounded: float | None = None  # media time
         self._encoder = Encoder(module, begin.codec, begin.bitrate, begin.sample_rate)
 
     def take(self, piece: Piece) -> Encoded:
@@ -48,8 +53,13 @@ class Transcoder:
         units: list[Unit] = []
         trouble = ""
         try:
+            if piece.begins or self._sounded is None:
+                self._sounded = piece.start
             for frame in self._decoder.decode(piece.data):
+                self._sounded = piece.start
                 units += self._encoder.encode(frame)
+            if piece.start - self._sounded > BARREN_SECONDS:
+                trouble = "its frames are damaged, or no sound"
         except (Undecodable, FramingError) as error:
             self._decoder, trouble = None, str(error)
         return _answer(units, trouble)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from castd.levels import pyav
 from castd.transcode.__main__ import Transcoder
 from castd.transcode.messages import Begin, Encoded, Piece
+from castd.wire.adts import write_header
+from castd.wire.packets import Packet, depacketizer
 from castd.wire.sniff import framer_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -107,6 +110,21 @@ def test_what_nothing_decodes_is_told() -> None:
     answers = transcoded(FIXTURES / "speex.spx", "ogg", "aac")
     assert "nothing here decodes speex" in {each.trouble for each in answers}
     assert not any(each.data for each in answers)
+
+
+def test_frames_of_noise_are_told() -> None:
+    """Each has a header that is right, and nothing else: no decoder says that of one which may be damaged."""
+    random, units = Random(1), [*depacketizer("aac").feed((FIXTURES / "lc-44100-stereo.aac").read_bytes())]
+    frames = [
+        write_header(b"\x12\x10", len(unit.data)) + random.randbytes(len(unit.data))
+        for unit in units
+        if isinstance(unit, Packet)
+    ]
+    transcoder, troubles = Transcoder(pyav.load(), Begin("aac", 64_000, 0)), []
+    for number, frame in enumerate(frames * 5):
+        troubles.append(transcoder.take(Piece("aac", number == 0, number * 0.023, frame)).trouble)
+    assert set(troubles) == {"", "its frames are damaged, or no sound"}
+    assert not troubles[0]
 
 
 def test_noise_is_no_sound_and_no_error() -> None:

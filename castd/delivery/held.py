@@ -13,6 +13,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from castd.delivery.old_segment import PIECE_BYTES, OldSegment
 from castd.delivery.spool import CHUNK_BYTES, SpoolFull
 from castd.errors import lacks_resources
 
@@ -214,7 +215,7 @@ class Held:
     def complete(self) -> None:
         """The last segment is complete: list it, and no more than the window, and let go what nobody may ask for."""
         segment = self._segments[-1]
-        segment.complete = True
+        segment.finish()
         self._seconds, self._size = self._seconds + segment.seconds, self._size + segment.size
         self._recent_seconds += segment.seconds
         self._age()
@@ -357,12 +358,16 @@ class Held:
         else:
             self.fail("there is no room for more")
 
-    async def read(self, segment: Segment) -> bytes | None:
-        """The whole file of a complete segment; None if it has been let go.
+    async def read(self, segment: Segment) -> bytes | OldSegment | None:
+        """The whole file of a complete segment, as it is to be sent; None if it has been let go.
 
         Raises:
             OSError: the disk does not give it.
         """
         if segment.place is None:
             return segment.data
-        return await self.spool.get(segment.place) if self.spool is not None else None
+        if self.spool is None:
+            return None
+        if segment.place.size <= PIECE_BYTES:
+            return await self.spool.get(segment.place)
+        return await OldSegment.find(self.spool, segment.place)

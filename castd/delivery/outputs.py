@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.access.bans import refuse_unlisted
+from castd.delivery.old_segment import OldSegment
 from castd.delivery.playlists import BLOCK_TARGETS, Kept, place
 from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
 from castd.errors import ClientError
@@ -155,6 +156,7 @@ class Outputs:
         segmenter = self._segmenters.find(mount) if mount is not None and offered else None
         if mount is None or segmenter is None or name is None or name["session"] != segmenter.session:
             raise _no_such_file()
+        data: bytes | memoryview | OldSegment | None
         number, part = int(name["number"]), name["part"]
         if name["kind"] == "mp4" and part is None and name["time"] is None:
             data = _init(segmenter, number)
@@ -174,14 +176,17 @@ class Outputs:
             data = segment.parts[index].data if segment is not None and index < len(segment.parts) else None
         if data is None:
             raise _no_such_file()
-        if exchange.request.method == "GET":
-            groups = self._current.config.groups_of(mount.name) if name["time"] is not None else ()
-            self._sessions.credit(exchange.request, mount, protocol, len(data), groups)
         validators = Validators(f'"{call.parameters["file"]}"', int(segmenter.mount.started))
         headers = (FOR_EVER, ANY_ORIGIN, *validators.fields)
         if outcome(exchange.request, validators) == NOT_MODIFIED:
             return Response(304, headers=headers)
-        return Response(200, data, TS_TYPE if name["kind"] == "ts" else MP4_TYPE, headers)
+        content = data if isinstance(data, OldSegment) else None
+        body = b"" if isinstance(data, OldSegment) else data
+        if exchange.request.method == "GET":
+            groups = self._current.config.groups_of(mount.name) if name["time"] is not None else ()
+            size = content.size if content else len(body)
+            self._sessions.credit(exchange.request, mount, protocol, size, groups)
+        return Response(200, body, TS_TYPE if name["kind"] == "ts" else MP4_TYPE, headers, content)
 
 
 def shared(request: Request, text: Text, content_type: str, cache: tuple[str, str]) -> Response:
@@ -206,7 +211,7 @@ def _init(segmenter: Segmenter, number: int) -> bytes | None:
     return period.init if period is not None else None
 
 
-async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | None:
+async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | OldSegment | None:
     """All of a segment; None if there is none, or it is not complete.
 
     Raises:

@@ -3,6 +3,8 @@ ever. Monotonic times are of the process that tells them."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import msgspec
 
 from castd.delivery.muxers import Kind
@@ -11,6 +13,14 @@ from castd.delivery.spool import SpoolState
 from castd.delivery.title_marks import TitleMark
 from castd.delivery.unison import Stretch
 from castd.wire.packets import Packet
+
+
+class PartState(NamedTuple):
+    """See castd.delivery.segments.Part. What is told is any bytes, and what is read is bytes."""
+
+    start: int
+    samples: int
+    data: Any
 
 
 class SegmentState(msgspec.Struct):
@@ -24,7 +34,7 @@ class SegmentState(msgspec.Struct):
     number: int
     period: int
     start: int
-    parts: list[Part]
+    parts: list[PartState]
     complete: bool
     position: int
     kept_until: float | None
@@ -36,7 +46,8 @@ class SegmentState(msgspec.Struct):
     def of(cls, segment: Segment, periods: dict[Period, int]) -> SegmentState:
         """What there is of a segment."""
         return cls(
-            segment.number, periods[segment.period], segment.start, segment.parts, segment.complete,
+            segment.number, periods[segment.period], segment.start,
+            [PartState(each.start, each.samples, each.data) for each in segment.parts], segment.complete,
             segment.position, segment.kept_until, segment.samples, segment.size, segment.place,
         )  # fmt: skip
 
@@ -47,7 +58,9 @@ class SegmentState(msgspec.Struct):
             self.samples if self.place else 0, self.size if self.place else 0, self.place,
         )  # fmt: skip
         for part in self.parts:
-            made.add(part)
+            made.add(Part(*part))
+        if self.complete:
+            made.finish()
         return made
 
 

@@ -58,12 +58,12 @@ class Part(NamedTuple):
     Attributes:
         start: media time in samples of the track.
         samples: its duration.
-        data: the bytes.
+        data: the bytes; of a segment that is complete, a part of its own.
     """
 
     start: int
     samples: int
-    data: bytes
+    data: bytes | memoryview
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -94,6 +94,7 @@ class Segment:
         samples: its duration, as far as it is complete.
         size: in bytes.
         place: in the spool; None while they are in memory.
+        data: the whole file, of one that is complete and in memory; one copy for all who are sent it.
     """
 
     number: int
@@ -106,6 +107,7 @@ class Segment:
     samples: int = 0
     size: int = 0
     place: Place | None = None
+    data: bytes = b""
 
     def add(self, part: Part) -> None:
         """It has a part more."""
@@ -113,9 +115,19 @@ class Segment:
         self.samples += part.samples
         self.size += len(part.data)
 
+    def finish(self) -> None:
+        """There come no more parts."""
+        self.complete = True
+        self.data = b"".join(part.data for part in self.parts)
+        view, at = memoryview(self.data), 0
+        for number, part in enumerate(self.parts):
+            size = len(part.data)
+            self.parts[number] = part._replace(data=view[at : at + size])
+            at += size
+
     def put_by(self, place: Place) -> None:
         """Its bytes lie in a spool now."""
-        self.place, self.parts = place, []
+        self.place, self.parts, self.data = place, [], b""
 
     @property
     def end(self) -> int:
@@ -126,11 +138,6 @@ class Segment:
     def seconds(self) -> float:
         """Its duration, as far as it is complete."""
         return self.period.seconds(self.samples)
-
-    @property
-    def data(self) -> bytes:
-        """The whole file, of one in memory."""
-        return b"".join(part.data for part in self.parts)
 
     @property
     def wall(self) -> float:

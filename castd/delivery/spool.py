@@ -149,15 +149,25 @@ class Spool:
         Raises:
             OSError: the disk has a fault, or what it gave is not what was put by.
         """
-        if place.position < self.tail or self._closed:
-            return None
-        extents = list(self._extents(place.position, place.size))
-        data = await self._in_thread(lambda: _read(self.descriptor, extents), _readers)
-        if place.position < self.tail:  # something else may have been put there meanwhile
+        data = await self.piece(place, 0, place.size)
+        if data is None:
             return None
         if crc32(data) != place.checksum:
             raise OSError(errno.EIO, "what was read is not what was written")
         return data
+
+    async def piece(self, place: Place, at: int, size: int) -> bytes | None:
+        """A piece of what lies at a place, whose checksum nobody has looked at; None if it has been let go.
+
+        Raises:
+            OSError: the disk has a fault.
+        """
+        if place.position < self.tail or self._closed:
+            return None
+        extents = list(self._extents(place.position + at, size))
+        data = await self._in_thread(lambda: _read(self.descriptor, extents), _readers)
+        # something else may have been put there meanwhile
+        return data if place.position >= self.tail else None
 
     def let_go(self, position: int) -> None:
         """What lies before a position is not wanted any more."""

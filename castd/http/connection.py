@@ -45,6 +45,9 @@ LINGER_SECONDS = 1.0
 """After a refusal: how long what the client still sends is read and dropped. A close with unread data is a reset, which
 can overtake the reply that says why."""
 
+TOGETHER_BYTES = 8 * 1024
+"""Of a body that are sent with the head."""
+
 LINGER_BYTES = 1024 * 1024
 """And how much of it."""
 
@@ -486,9 +489,13 @@ class Connection:
             headers += [("Content-Type", response.content_type), ("Content-Length", str(size))]
         fields = [(name.encode("ascii"), value.encode("utf-8", "replace")) for name, value in headers]
         head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=fields))
+        body = response.body if with_body else b""
         try:
             with trio.fail_after(self._limits.reply_timeout_seconds):
-                await out.send_all((head or b"") + (response.body if with_body else b""))
+                # in one packet, where it fits; the rest is not copied, for many may be slow to take the same
+                await out.send_all((head or b"") + body[:TOGETHER_BYTES])
+                if len(body) > TOGETHER_BYTES:
+                    await out.send_all(memoryview(body)[TOGETHER_BYTES:])
         except trio.TooSlowError:
             raise trio.BrokenResourceError("the reply was not taken in time") from None
         if response.content and with_body:

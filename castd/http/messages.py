@@ -151,7 +151,7 @@ class Response:
     """
 
     status: int = 200
-    body: bytes = b""
+    body: bytes | memoryview = b""
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = field(default=())
     content: Content | None = None

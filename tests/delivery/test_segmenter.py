@@ -70,7 +70,7 @@ def test_titles_are_told_once_and_repeated_for_those_who_begin_later() -> None:
     studio.play(6)
     catch_up(segmenter)
     listed = segmenter.listed
-    assert all(b"emsg" in each.parts[0].data for each in listed), "each segment tells what is on"
+    assert all(b"emsg" in bytes(each.parts[0].data) for each in listed), "each segment tells what is on"
     playlist = hls.parse(playlists.media(segmenter, skip=False))
     assert [each["X-TITLE"] for each in playlist.ranges] == [
         "One",

@@ -265,7 +265,7 @@ def segment_names(data: bytes) -> None:
 
     async def fetch() -> bytes | None:
         try:
-            return (await outputs.file(exchange, call, "hls")).body
+            return bytes((await outputs.file(exchange, call, "hls")).body)
         except ClientError as error:
             check_status(error, 404)
             return None

@@ -15,8 +15,13 @@ const RECOVER_MS = 10_000; // a second decoder's fault in that time is more than
 const RETRY_MS = [250, 1000, 2000, 4000, 8000, 15_000];
 const REFUSALS = 3; // so many, one after the other, while there is something to hear: it cannot be had this way
 const LIVE_TARGETS = 3; // HOLD-BACK, in target durations
+const WITHIN_SECONDS = 0.5; // of the first segment: at its very beginning hls.js 1.7 waits for ever
 
 const SETTINGS = {
+  // Its estimate of the network is weighed by the time that downloads take. Of sound that is next to nothing where the
+  // network is fast: it would go up again a quarter of an hour after it went down.
+  abrEwmaFastLive: 1,
+  abrEwmaSlowLive: 3,
   enableWorker: false, // a worker would be made of a blob, which no policy of ours allows
   lowLatencyMode: false, // who lets the quality change has a network that does
   backBufferLength: 30,
@@ -24,6 +29,11 @@ const SETTINGS = {
   enableDateRangeMetadataCues: false, // titles come by another way; for these, it makes a track out of a data: URL
   enableEmsgMetadataCues: false,
   enableID3MetadataCues: false,
+  // It waits for the last part of the next segment, which is farther ahead than playlists may be asked for when that has
+  // no part yet (bis §6.2.5.2); for the whole segment it may always wait.
+  xhrSetup(request, url) {
+    if (url.includes("_HLS_part=")) request.open("GET", url.replace(/&_HLS_part=\d+/, ""), true);
+  },
 };
 
 const spread = (ms) => ms * (0.75 + Math.random() / 2);
@@ -317,8 +327,9 @@ export class AdaptivePlayer extends EventTarget {
 function positionOf({ fragments, edge, targetduration }, date) {
   if (date === null || !fragments.length || date < fragments[0].programDateTime - targetduration * 1000) return null;
   const fragment = fragments.findLast((each) => each.programDateTime <= date) ?? fragments[0];
-  const within = Math.min(Math.max(0, (date - fragment.programDateTime) / 1000), fragment.duration);
-  return Math.min(fragment.start + within, edge - LIVE_TARGETS * targetduration);
+  const within = Math.min((date - fragment.programDateTime) / 1000, fragment.duration);
+  const position = Math.min(fragment.start + within, edge - LIVE_TARGETS * targetduration);
+  return Math.max(position, fragments[0].start + WITHIN_SECONDS);
 }
 
 // ".../radio-128/hls/audio.m3u8?session=..." -> "/radio-128"

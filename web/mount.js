@@ -244,7 +244,7 @@ function setUpQuality() {
 function showQuality() {
   const auto = $("quality").options[0];
   if (auto?.value !== AUTO) return;
-  const heard = player.rendition && events.mounts.get(player.rendition);
+  const heard = events.mounts.get(player.rendition) ?? group.find(({ mount }) => mount === player.rendition);
   setText(auto, ["Auto", heard && qualityOf(heard)].filter(Boolean).join(" · "));
 }
 

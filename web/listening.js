@@ -10,7 +10,7 @@ import { AUTO, keep, kept } from "./choices.js";
 // Fires "change" as the players do, and "mount" with the name of another mount that is heard from now on.
 export class Listening extends EventTarget {
   choice; // AUTO, or the name of a mount
-  alone = false; // Auto was chosen, but what is played now comes in one quality
+  alone = ""; // why, though Auto was chosen, it is one quality that is played: "beyond" or "refused", as of AdaptivePlayer
 
   #streams;
   #adaptive;
@@ -67,7 +67,7 @@ export class Listening extends EventTarget {
 
   play(from = null) {
     const near = from === null || this.#clock.live - from < this.#reach;
-    this.alone = this.choice === AUTO && !near;
+    this.alone = this.choice === AUTO && !near ? "beyond" : "";
     if (this.choice === AUTO && near) this.#playAuto(from);
     else this.#playPlain(from);
   }
@@ -104,7 +104,7 @@ export class Listening extends EventTarget {
     const { choice } = this;
     this.#prepare().then(
       () => choice === this.choice && this.#playAutoNow(from),
-      () => this.#playAlone(from),
+      () => this.#playAlone("refused", from),
     );
   }
 
@@ -114,8 +114,8 @@ export class Listening extends EventTarget {
     this.#auto.play(from);
   }
 
-  #playAlone(from) {
-    this.alone = true;
+  #playAlone(why, from) {
+    this.alone = why;
     this.#playPlain(from);
   }
 
@@ -125,10 +125,10 @@ export class Listening extends EventTarget {
     const auto = (this.#auto = new AdaptivePlayer(this.audio, this.#adaptive.url, this.#adaptive.script, this.#clock));
     auto.addEventListener("change", () => this.#changed(auto));
     auto.addEventListener("mount", ({ detail }) => this.dispatchEvent(new CustomEvent("mount", { detail })));
-    auto.addEventListener("refused", () => this.#playAlone(auto.place));
+    auto.addEventListener("refused", () => this.#playAlone("refused", auto.place));
     auto.addEventListener("beyond", () => {
       this.#reach = this.#clock.live - auto.place;
-      this.#playAlone(auto.place);
+      this.#playAlone("beyond", auto.place);
     });
   }
 

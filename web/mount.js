@@ -16,7 +16,7 @@ const WINDOW_MS = 60_000; // between two times that the server is asked how far 
 const SKIP_SECONDS = 10;
 const SOUNDING = new Set(["live", "fallback", "silence"]);
 const MOVE_MS = 3000; // for what is known of another mount to come
-const ALONE = "so far back there is one quality";
+const ALONE = { beyond: "so far back there is one quality", refused: "there is one quality now" };
 const GONE = "What was on when you stopped is not kept any more: this is live";
 const OFF_AIR = "Off air. This page starts by itself when the stream is back.";
 const STAND_INS = {
@@ -150,7 +150,7 @@ function stateOf(state) {
   if (player.state === "reconnecting" && state === "waiting") return "Waiting for the source…";
   const stopped = timeline.usable && player.place !== null ? "Paused" : "";
   const playing = player.state === "stopped" ? stopped : PLAYER_STATES[player.state];
-  return [playing, notice, player.alone ? ALONE : "", STAND_INS[state]].filter(Boolean).join(" · ");
+  return [playing, notice, ALONE[player.alone], STAND_INS[state]].filter(Boolean).join(" · ");
 }
 
 // The media time of what is heard, or of what was when it was paused; null for the live end while nothing is known.

@@ -1,5 +1,5 @@
-"""A group of mounts on its page in Chromium: a choice of qualities, and Auto, which plays them by HLS as the network allows,
-in time with the titles, back to what was on before, and on when sources were away."""
+"""A group of mounts on its page in Chromium: a choice of qualities, and Auto, which plays them by HLS as the network
+allows, in time with the titles, back to what was on before, and on when sources were away."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.test_listeners_page import hear, play, wait_for_state
 from tests.e2e.test_timeline import Past, wait_for_title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from playwright.sync_api import Page, Route
@@ -62,8 +62,8 @@ async mount => {
 
 
 @pytest.fixture(scope="module")
-def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Media]]:
-    yield make(tmp_path_factory.mktemp("media"), (AAC, AAC_LOW))
+def media(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Media]:
+    return make(tmp_path_factory.mktemp("media"), (AAC, AAC_LOW))
 
 
 class Studio:

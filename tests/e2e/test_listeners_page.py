@@ -325,15 +325,32 @@ async def test_the_player_on_another_site(castd: Castd, media: Mapping[str, Medi
         element.locator("button").click()
         assert page.evaluate("() => document.querySelector('castd-player').player.state") == "stopped"
 
+        # with the address of a group: its first mount, and a choice
+        page.evaluate("address => document.querySelector('castd-player').setAttribute('src', address)", group)
+        choice = element.locator("[part=quality]")
+        choice.wait_for()
+        assert choice.input_value() == "/mp3"
+        assert choice.locator("option").all_inner_texts() == ["MP3 128 kbit/s", "AAC 125 kbit/s"]
+        element.locator("button").click()
+        page.wait_for_function("() => document.querySelector('castd-player').player.heard !== null", timeout=10_000)
+        element.locator("[part=title]", has_text="Heard - Elsewhere").wait_for(timeout=20_000)
+        choice.select_option("/low")
+        words = "({ player }) => player.url.endsWith('/low') && player.heard !== null"
+        page.wait_for_function(words, arg=element.element_handle(), timeout=15_000)
         assert browser.errors == []
 
+    group = f"{castd.address}/radio"
     site, port = tmp_path / "site", free_port()
     site.mkdir()
     tag = f'<script type="module" src="{castd.address}/static/castd-player.js"></script>'
     body = f'<castd-player src="{castd.address}/mp3" label="Ours"></castd-player>'
     (site / "index.html").write_text(f'<!doctype html><link rel="icon" href="data:,">{tag}{body}')
     serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(site), str(port)]
-    async with Program(serve, tmp_path / "site.log"), on_air(castd, media["mp3"], "/mp3", tmp_path):
+    async with (
+        Program(serve, tmp_path / "site.log"),
+        on_air(castd, media["mp3"], "/mp3", tmp_path),
+        on_air(castd, media["aac"], "/low", tmp_path),
+    ):
         with trio.fail_after(90):
             await visit(tmp_path / "profile", listen)
 

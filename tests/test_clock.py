@@ -38,6 +38,7 @@ DISPLAYED = {
     "delivery/segmenter.py": "segments of one programme's mounts are cut at the same moments",
     "delivery/segments.py": "dates of segments",
     "delivery/unison.py": "several mounts count their discontinuities by it",
+    "http/heads.py": "HTTP's dates",
     "ingest/recorder.py": "names of files",
     "mount/mount.py": "when marks were set, for people",
     "mount/registry.py": "when the server began, for people",

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -222,6 +223,7 @@ def _parse_node(node: str) -> Address:
         raise ValueError(f"{_shown(node)} is no address") from None
 
 
+@lru_cache(4096)
 def parse(text: str) -> Address:
     """An address; IPv4 mapped into IPv6 is IPv4.
 

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 STREAM_KEY_USER = "key"
 """The user of an encoder that knows a mount's stream key and nothing else."""
 
+GUARDED = 1000
+"""Mounts of which it is kept whether everybody may listen; a request may name any."""
+
 CHALLENGE = (("WWW-Authenticate", 'Basic realm="Icecast2 Server", charset="UTF-8"'),)
 """Icecast's realm (capture C10). libshout's clients send no credentials until they have seen a challenge."""
 
@@ -61,6 +64,7 @@ class Gate:
         self._url_auths = url_auths
         self._wall = wall
         self._users = Users()
+        self._guarded: tuple[Config, dict[str, bool]] = current.config, {}  # what `guards` said, of a configuration
 
     def prepare(self, config: Config) -> Callable[[], None]:
         """Find the secrets; see castd.reload.Part. One that was configured and is not any more may be a new one."""
@@ -183,8 +187,14 @@ class Gate:
 
     def guards(self, mount: str) -> bool:
         """Whether not everybody may listen to a mount."""
-        settings, service = self._current.config.mount(mount), self._url_auths.service(mount)
-        return bool(settings.users_file or settings.link_key or (service is not None and service.listener_add))
+        config, known = self._guarded
+        if config is not self._current.config or len(known) > GUARDED:
+            config, known = self._guarded = self._current.config, {}
+        if mount not in known:
+            settings, service = config.mount(mount), self._url_auths.service(mount)
+            asks = service is not None and bool(service.listener_add)
+            known[mount] = bool(settings.users_file or settings.link_key) or asks
+        return known[mount]
 
     async def _shoutcast(self, route: Route, request: Request, login: Login, mount: str) -> Grant:
         """The user of a SHOUTcast password, whichever way it is meant.

@@ -16,7 +16,7 @@ import trio
 
 from castd.admin.icecast_answers import xml_response
 from castd.errors import ClientError
-from castd.http.connection import SERVER
+from castd.http.heads import SERVER
 from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, Response, json_response, quote_mount
 from castd.stats.snapshot import SUBTYPES, mount_facts

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from castd.api import shapes
 from castd.delivery.muxers import offered
 from castd.errors import ClientError
-from castd.http.connection import SERVER
+from castd.http.heads import SERVER
 from castd.http.messages import quote_mount
 from castd.mount.party import FILLER
 from castd.stats.snapshot import art_path, mount_facts, source_facts

@@ -18,7 +18,7 @@ from castd.api.describe import describe_mount, is_public, mount_fields, public_m
 from castd.api.operation import describes, encode
 from castd.delivery.followers import Follower, Followers
 from castd.errors import ClientError
-from castd.http.connection import SERVER
+from castd.http.heads import SERVER
 from castd.http.links import public_url
 from castd.tcp import descriptor
 

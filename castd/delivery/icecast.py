@@ -20,7 +20,7 @@ from castd.delivery.listener import Listener
 from castd.delivery.pace import Pace, asked_entry, goes_back
 from castd.delivery.room import Room
 from castd.errors import ClientError
-from castd.http.connection import SERVER
+from castd.http.heads import SERVER
 from castd.http.messages import TRAIL, Response
 from castd.mount.party import Goodbye, closing_words
 from castd.stats.snapshot import mount_facts

@@ -134,8 +134,9 @@ class Outputs:
             with trio.move_on_after(FILL_SECONDS):
                 await _until_ready(segmenter)
             segmenter.hurry()
-        with trio.move_on_after(START_TARGETS * segmenter.target):
-            await _until_ready(segmenter)
+        if not segmenter.ready:
+            with trio.move_on_after(START_TARGETS * segmenter.target):
+                await _until_ready(segmenter)
         if segmenter.refused:
             raise ClientError(404, f"{segmenter.refused}; listen to {mount.name} itself", (ANY_ORIGIN,))
         if not segmenter.ready:
@@ -235,6 +236,8 @@ async def _wait_while(segmenter: Segmenter, being_made: Callable[[], bool], made
     Raises:
         ClientError: 503: another process may have it in a moment.
     """
+    if not being_made():
+        return
     with trio.move_on_after(BLOCK_TARGETS * segmenter.target):
         while being_made() and not segmenter.closed:
             await segmenter.changed.wait(made_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.utils import formatdate, mktime_tz, parsedate_tz
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,7 +32,17 @@ class Validators:
     @property
     def fields(self) -> tuple[tuple[str, str], ...]:
         """The header fields that tell them."""
-        return (("ETag", self.etag), ("Last-Modified", formatdate(self.modified, usegmt=True)))
+        return (("ETag", self.etag), ("Last-Modified", http_time(self.modified)))
+
+
+@lru_cache(256)
+def http_time(seconds: int) -> str:
+    """A moment as HTTP writes it (§5.6.7).
+
+    Args:
+        seconds: since the epoch.
+    """
+    return formatdate(seconds, usegmt=True)
 
 
 def outcome(request: Request, validators: Validators) -> int:

@@ -11,7 +11,6 @@ import json
 import logging
 import pickle
 import re
-from email.utils import formatdate
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING
 import h11
 import trio
 
-from castd import __version__
 from castd.errors import RETRY_AFTER, ClientError, IncompleteBody, lacks_resources
 from castd.hold import Hold
+from castd.http.heads import reply_head
 from castd.http.messages import NO_CACHE, Client, Request, Response, decode_text, parse_query, phrase
 from castd.http.state import BodyState
 from castd.log import Repeats, warn_rarely
@@ -64,8 +63,6 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 CARRY_ON = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"
 """The reply to one batch of a stream that comes in many."""
-
-SERVER = f"castd/{__version__}"
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -334,19 +331,17 @@ class Connection:
     async def _serve_one(self) -> bool:
         """One request and its reply; False when no other can follow."""
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=self._limits.header_bytes + 64)
+        exchange, seconds = None, self._limits.header_timeout_seconds
         try:
-            with trio.fail_after(self._limits.header_timeout_seconds):
+            with trio.move_on_after(seconds) as patience:
                 exchange = await self._receive_request(parser)
+            if patience.cancelled_caught and self.received:
+                self._refusals.tell(self._address, f"{self._address} sent no complete request within {seconds:g} s")
             if exchange is None:
                 return False
-        except trio.TooSlowError:
-            if self.received:
-                seconds = self._limits.header_timeout_seconds
-                self._refusals.tell(self._address, f"{self._address} sent no complete request within {seconds:g} s")
-            return False
         except ClientError as error:
             self._refusals.tell(self._address, f"{self._address} refused: {error.status} {error.reason}")
-            await self._send(self._stream, h11.Connection(h11.SERVER), _refusal(error), stays=False, with_body=True)
+            await self._send(self._stream, _refusal(error), stays=False, with_body=True)
             await self._linger()
             return False
         finally:
@@ -354,7 +349,7 @@ class Connection:
         begun = trio.current_time()
         try:
             response = await self._answer(exchange)
-            stays = response is not None and await self._reply(exchange, parser, response)
+            stays = response is not None and await self._reply(exchange, response)
         finally:
             if exchange.status:
                 self._on_answered(exchange, trio.current_time() - begun)
@@ -362,7 +357,7 @@ class Connection:
             await self._linger()
         return stays
 
-    async def _reply(self, exchange: Exchange, parser: h11.Connection, response: Response) -> bool:
+    async def _reply(self, exchange: Exchange, response: Response) -> bool:
         """Write the reply to a request; False when no other can follow."""
         request, exchange.status = exchange.request, response.status
         if request.method == SHOUTCAST:
@@ -371,7 +366,7 @@ class Connection:
             return False
         stays = _wants_to_stay(request) and not request.has_body and response.status < 400
         try:
-            await self._send(exchange.out, parser, response, stays=stays, with_body=request.method != "HEAD")
+            await self._send(exchange.out, response, stays=stays, with_body=request.method != "HEAD")
         finally:
             if response.content:
                 response.content.close()
@@ -468,17 +463,13 @@ class Connection:
             return Response(error.status, shoutcast.refusal(error.status, error.reason))
         return _refusal(error, request.path)
 
-    async def _send(
-        self, out: trio.abc.SendStream, parser: h11.Connection, response: Response, *, stays: bool, with_body: bool
-    ) -> None:
+    async def _send(self, out: trio.abc.SendStream, response: Response, *, stays: bool, with_body: bool) -> None:
         """Write a reply of known length.
 
         Raises:
             trio.BrokenResourceError: the client is gone, or does not take it.
         """
-        headers = [
-            ("Server", SERVER),
-            ("Date", formatdate(usegmt=True)),
+        fields = [
             ("Connection", "keep-alive" if stays else "close"),
             ("X-Content-Type-Options", "nosniff"),
             *self._common_fields,
@@ -486,18 +477,16 @@ class Connection:
         ]
         if response.status not in (204, 304):  # RFC 9110 §8.6: a length there would be that of the content left out
             size = response.content.size if response.content else len(response.body)
-            headers += [("Content-Type", response.content_type), ("Content-Length", str(size))]
-        fields = [(name.encode("ascii"), value.encode("utf-8", "replace")) for name, value in headers]
-        head = parser.send(h11.Response(status_code=response.status, reason=phrase(response.status), headers=fields))
+            fields += [("Content-Type", response.content_type), ("Content-Length", str(size))]
+        head = reply_head(response.status, tuple(fields))
         body = response.body if with_body else b""
-        try:
-            with trio.fail_after(self._limits.reply_timeout_seconds):
-                # in one packet, where it fits; the rest is not copied, for many may be slow to take the same
-                await out.send_all((head or b"") + body[:TOGETHER_BYTES])
-                if len(body) > TOGETHER_BYTES:
-                    await out.send_all(memoryview(body)[TOGETHER_BYTES:])
-        except trio.TooSlowError:
-            raise trio.BrokenResourceError("the reply was not taken in time") from None
+        with trio.move_on_after(self._limits.reply_timeout_seconds) as patience:
+            # in one packet, where it fits; the rest is not copied, for many may be slow to take the same
+            await out.send_all(head + body[:TOGETHER_BYTES])
+            if len(body) > TOGETHER_BYTES:
+                await out.send_all(memoryview(body)[TOGETHER_BYTES:])
+        if patience.cancelled_caught:
+            raise trio.BrokenResourceError("the reply was not taken in time")
         if response.content and with_body:
             await response.content.send(out, self._limits.reply_timeout_seconds)
 

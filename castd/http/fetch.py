@@ -17,7 +17,7 @@ import h11
 import trio
 
 from castd.config.rules import WEB_URL
-from castd.http.connection import SERVER
+from castd.http.heads import SERVER
 from castd.http.post import NoAnswer, Target, default_context, describe_error, next_event
 
 REDIRECTS = 3

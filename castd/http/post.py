@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import h11
 import trio
 
-from castd.http.connection import FORM, SERVER
+from castd.http.connection import FORM
+from castd.http.heads import SERVER
 
 HEAD_BYTES = 16_384
 """Of an answer's head, at most."""

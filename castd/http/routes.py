@@ -161,12 +161,20 @@ class Route:
         return "listeners" if self.path == "*" or self.path.startswith(("{name*}/hls/", "{name*}/dash/")) else "all"
 
 
+KEPT = 1000
+"""Paths of which it is known whose they are."""
+
+KEPT_CHARACTERS = 200
+"""A longer path is looked for each time."""
+
+
 class Router:
     """The route table."""
 
     def __init__(self, routes: list[Route]) -> None:
         self.routes = routes
         self._patterns = [(_pattern(route.path), route) for route in routes]
+        self._found: dict[tuple[str, str], tuple[Route, dict[str, str]]] = {}
 
     def find(self, request: Request) -> tuple[Route, str, dict[str, str]]:
         """The route of a request.
@@ -179,15 +187,27 @@ class Router:
         """
         if not request.path.startswith("/") and request.method != "OPTIONS":  # OPTIONS *, RFC 9112 §3.2.4
             raise ClientError(400, "the target must start with a slash")
+        found = self._found.get((request.method, request.path)) or self._look_for(request)
+        if found is not None:
+            route, parameters = found
+            return route, self._mount(route, request, parameters), dict(parameters)
+        if set(allowed := self.methods(request.path)) > {"OPTIONS"}:
+            raise ClientError(405, f"{request.method} is not for this path", (("Allow", ", ".join(allowed)),))
+        raise ClientError(404, "The file you requested could not be found")
+
+    def _look_for(self, request: Request) -> tuple[Route, dict[str, str]] | None:
+        """The route and the placeholders of a path; kept, as what is asked for is mostly asked for again."""
         for pattern, route in self._patterns:
             match = pattern.fullmatch(request.path)
             if match is None or request.method not in route.methods or self._is_none_of(route, request.path):
                 continue
             parameters = {name: decode_text(unquote_to_bytes(value)) for name, value in match.groupdict().items()}
-            return route, self._mount(route, request, parameters), parameters
-        if set(allowed := self.methods(request.path)) > {"OPTIONS"}:
-            raise ClientError(405, f"{request.method} is not for this path", (("Allow", ", ".join(allowed)),))
-        raise ClientError(404, "The file you requested could not be found")
+            if len(self._found) >= KEPT:
+                self._found.clear()
+            if len(request.path) <= KEPT_CHARACTERS:
+                self._found[request.method, request.path] = route, parameters
+            return route, parameters
+        return None
 
     def methods(self, path: str) -> list[str]:
         """What a path may be asked with, in order; of mounts, what any of them may."""

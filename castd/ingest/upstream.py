@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import trio
 
-from castd.http.connection import READ_BYTES, SERVER
+from castd.http.connection import READ_BYTES
 from castd.http.fetch import connect, is_public_address, redirected
+from castd.http.heads import SERVER
 from castd.http.post import NoAnswer, Target, describe_error
 from castd.wire.reply_head import NotAReply, ReplyHead, find_reply_head
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TEXT_CHARACTERS = 1024
 """Longest text kept: longer than any title; what ICY, pages and the history can carry."""
@@ -14,5 +18,7 @@ no characters, which XML forbids."""
 
 def one_line(text: str, limit: int = TEXT_CHARACTERS) -> str:
     """The text on one line, without control characters, at most `limit` characters of it."""
-    kept = (char for char in text[: 4 * limit] if char.isspace() or unicodedata.category(char) not in _UNWANTED)
+    kept: Iterable[str] = text[: 4 * limit]
+    if not (text.isascii() and text.isprintable()):  # what clients call themselves, with each request, mostly is
+        kept = (char for char in kept if char.isspace() or unicodedata.category(char) not in _UNWANTED)
     return " ".join("".join(kept).split())[:limit].strip()

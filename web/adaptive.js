@@ -9,6 +9,7 @@ const WATCH_MS = 500;
 const STALL_MS = 3500; // no progress for so long while playing: it does not play
 const REBUILD_MS = 12_000; // nor for so long while there is something to hear: begin anew
 const CONNECT_MS = 25_000; // the first segment of a source may take two target durations
+const FORGIVE_MS = 60_000; // hls.js never again chooses a quality that once could not be had
 const SLEPT_MS = 10_000;
 const SETTLED_MS = 10_000;
 const RECOVER_MS = 10_000; // a second decoder's fault in that time is more than a fault
@@ -79,6 +80,7 @@ export class AdaptivePlayer extends EventTarget {
   #retryTimer = 0;
   #playingSince = 0;
   #recoveredAt = -Infinity;
+  #forgaveAt = 0;
   #last = { time: 0, at: 0 };
   #watchedAt = performance.now();
   #sessions = new Map(); // level -> the session of its segments
@@ -300,6 +302,10 @@ export class AdaptivePlayer extends EventTarget {
     if (!this.wanted) return;
     if (slept) return this.#open("reconnecting");
     if (this.#retryTimer) return;
+    if (now - this.#forgaveAt > FORGIVE_MS) {
+      this.#forgaveAt = now;
+      for (const level of this.#hls?.levels ?? []) level.loadError = level.fragmentError = 0;
+    }
     const time = this.#audio.currentTime;
     const still = now - this.#last.at;
     if (time !== this.#last.time) {

@@ -1,6 +1,6 @@
 // What there is to hear as cards. A card is made once and then only changed where it differs.
 
-import { count, formatOf, nameOf, siteOf } from "./text.js";
+import { count, formatOf, nameOf, qualityOf, siteOf } from "./text.js";
 import { setText } from "./ui.js";
 
 const STATES = {
@@ -92,7 +92,7 @@ function fillQualities(label, mounts, chosen) {
   while (select.options.length > mounts.length) select.lastElementChild.remove();
   mounts.forEach((mount, index) => {
     const option = select.options[index] ?? select.appendChild(new Option());
-    setText(option, formatOf(mount) || mount.mount);
+    setText(option, qualityOf(mount));
     if (option.value !== mount.mount) option.value = mount.mount;
   });
   if (select.value !== chosen.mount) select.value = chosen.mount;

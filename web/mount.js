@@ -6,7 +6,7 @@ import { AUTO } from "./choices.js";
 import { Listening } from "./listening.js";
 import { Meter } from "./meter.js";
 import { Timeline } from "./timeline.js";
-import { clock, count, formatOf, nameOf, qualityOf, siteOf, streamUrl } from "./text.js";
+import { autoOf, clock, count, formatOf, nameOf, qualityOf, siteOf, streamUrl } from "./text.js";
 import { $, PLAYER_STATES, copy, pageData, setText, setUpMediaSession, setUpVolume, showMediaSession } from "./ui.js";
 
 const TICK_MS = 250; // how late a title may change
@@ -15,6 +15,7 @@ const KNOWN = 50; // titles, for the timeline; the server tells no more
 const WINDOW_MS = 60_000; // between two times that the server is asked how far back one may go
 const SKIP_SECONDS = 10;
 const SOUNDING = new Set(["live", "fallback", "silence"]);
+const ANOTHER_MS = 5000; // between two times that the server is asked what else of a group is on the air
 const MOVE_MS = 3000; // for what is known of another mount to come
 const ALONE = { beyond: "so far back there is one quality", refused: "there is one quality now" };
 const GONE = "What was on when you stopped is not kept any more: this is live";
@@ -24,7 +25,7 @@ const STAND_INS = {
   silence: "silence until the source is back",
 };
 
-const { mount: name, now, links, group: choices, script } = pageData();
+const { mount: name, now, links, programme, group: choices, script } = pageData();
 const group = choices?.mounts ?? []; // the mounts among which there is a choice
 const meter = new Meter($("meter"), $("player"));
 const timeline = new Timeline($("timeline"));
@@ -95,6 +96,18 @@ async function hear(mount) {
   if (player.place !== null) player.place = timeline.placeOf(date) ?? (behind === null ? null : timeline.live - behind);
   askForTitles();
   show();
+}
+
+// The mount that is shown is not on the air: another one of its group may be.
+async function lookForAnother() {
+  const response = await fetch(`/api/v1/groups/${encodeURIComponent(programme.slice(1))}`).catch(() => null);
+  const { first, mounts } = response?.ok ? await response.json() : {};
+  const another = mounts?.find(({ mount }) => mount === first);
+  if (!another || events.mounts.has(shown)) return;
+  streams.set(first, streamUrl(another));
+  player.standIn(first);
+  await hear(first);
+  if (player.wanted && player.choice !== AUTO) player.play();
 }
 
 async function askForTitles() {
@@ -226,7 +239,7 @@ function setUpQuality() {
   if (!choices) return;
   const select = $("quality");
   if (adaptive.url) select.append(new Option("Auto", AUTO));
-  for (const mount of group) select.append(new Option(formatOf(mount) || mount.mount, mount.mount));
+  for (const mount of group) select.append(new Option(qualityOf(mount), mount.mount));
   select.value = player.choice;
   $("quality-label").hidden = false;
   select.addEventListener("change", async () => {
@@ -245,7 +258,7 @@ function showQuality() {
   const auto = $("quality").options[0];
   if (auto?.value !== AUTO) return;
   const heard = events.mounts.get(player.rendition) ?? group.find(({ mount }) => mount === player.rendition);
-  setText(auto, ["Auto", heard && qualityOf(heard)].filter(Boolean).join(" · "));
+  setText(auto, autoOf(heard));
 }
 
 $("toggle").addEventListener("click", () => (player.wanted ? player.stop() : goOn()));
@@ -262,7 +275,8 @@ player.addEventListener("mount", ({ detail }) => {
 });
 player.audio.addEventListener("playing", () => meter.start());
 setInterval(() => (player.wanted || timeline.usable) && show(), TICK_MS);
-setInterval(() => document.hidden || !timeline.kept || askForWindow(), WINDOW_MS);
+setInterval(() => document.hidden || !(timeline.kept || player.rendition) || askForWindow(), WINDOW_MS);
+if (programme) setInterval(() => document.hidden || events.mounts.has(shown) || lookForAnother(), ANOTHER_MS);
 document.addEventListener("visibilitychange", () => document.hidden || !timeline.kept || askForWindow());
 
 const page = location.origin + links.page;

@@ -7,20 +7,25 @@ export const nameOf = (mount) => mount.name || mount.mount;
 
 export const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
+const codecOf = ({ codec, content_type }) => CODECS[codec] ?? (codec || content_type);
+const rateOf = ({ bitrate }) => bitrate && `${Math.round(bitrate / 1000)} kbit/s`;
+const joined = (parts) => parts.filter(Boolean).join(" · ");
+
+// "MP3 · 128 kbit/s", in a choice of qualities.
+export const qualityOf = (mount) => joined([codecOf(mount), rateOf(mount)]) || mount.mount;
+
+// "Auto · 128 kbit/s MP3": what that comes to now, if there is anything.
+export const autoOf = (mount) => joined(["Auto", mount && [rateOf(mount), codecOf(mount)].filter(Boolean).join(" ")]);
+
 // "MP3 · 128 kbit/s · 44.1 kHz · stereo", leaving out what the server does not know.
 export function formatOf(mount) {
-  const { codec, content_type, bitrate, sample_rate, channels } = mount;
-  return [
-    CODECS[codec] ?? (codec || content_type),
-    bitrate && `${Math.round(bitrate / 1000)} kbit/s`,
+  const { sample_rate, channels } = mount;
+  return joined([
+    codecOf(mount),
+    rateOf(mount),
     sample_rate && `${sample_rate / 1000} kHz`,
     channels && (CHANNELS[channels] ?? `${channels} channels`),
-  ].filter(Boolean).join(" · ");
-}
-
-// "128 kbit/s AAC"
-export function qualityOf({ codec, bitrate }) {
-  return [bitrate && `${Math.round(bitrate / 1000)} kbit/s`, CODECS[codec] ?? codec].filter(Boolean).join(" ");
+  ]);
 }
 
 // The stream as reached from this page: `listen_url` names the configured hostname, which is often "localhost".

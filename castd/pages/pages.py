@@ -70,6 +70,7 @@ class Pages:
             "mount": first,
             "now": shown,
             "links": links,
+            "programme": group.name if group is not None else None,
             "group": choice,
             "script": self._files.url(LIBRARY) if adaptive else None,
         }

@@ -132,6 +132,7 @@ async def test_a_group(media: Mapping[str, Media], tmp_path: Path) -> None:
         assert len([each for each in asked if LIBRARY in each]) == 1
         assert not [each for each in asked if "media=" in each], "going back is by HLS, too"
         as_the_network_allows(page, browser)
+        through_an_upgrade(page, castd)
         when_sources_were_away(page, studio)
         page.reload()
         remembered(page)
@@ -245,6 +246,14 @@ def as_the_network_allows(page: Page, browser: Visit) -> None:
     session.detach()
 
 
+def through_an_upgrade(page: Page, castd: Castd) -> None:
+    before = source(page)
+    trio.from_thread.run(castd.upgrade)
+    hear(page)
+    wait_for_quality(page, HIGH)
+    assert source(page) == before, "nothing was begun anew"
+
+
 def when_sources_were_away(page: Page, studio: Studio) -> None:
     trio.from_thread.run(studio.go)
     words = "() => document.getElementById('state').textContent.includes('Waiting for the source')"
@@ -295,3 +304,23 @@ def where_it_cannot_be_had(browser: Visit, castd: Castd) -> None:
     page.wait_for_function("() => document.getElementById('player').src.includes('/radio-128?')", timeout=PATIENCE_MS)
     hear(page)
     assert "there is one quality now" in page.inner_text("#state")
+
+
+async def test_whatever_of_a_group_is_on_the_air(media: Mapping[str, Media], tmp_path: Path) -> None:
+    def look(browser: Visit) -> list[str]:
+        page = browser.open(f"{castd.address}/p/radio")
+        assert "Off air" in page.inner_text("#state")
+        page.click("#toggle")
+        trio.from_thread.run(nursery.start, Past(castd, media[AAC_LOW.name], {"One": 1}, "/radio-48").run)
+        hear(page)
+        page.wait_for_function(
+            "() => document.getElementById('player').src.includes('/radio-48?')", timeout=PATIENCE_MS
+        )
+        wait_for_title(page, "One")
+        assert page.inner_text("#name") == "Radio"
+        return [each for each in complaints(browser, castd) if "404" not in each]
+
+    async with Castd(tmp_path / "castd", SETTINGS) as castd, trio.open_nursery() as nursery:
+        with trio.fail_after(120):
+            assert await visit(tmp_path / "profile", look) == []
+        nursery.cancel_scope.cancel()

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from tests.e2e.client import get
-from tests.e2e.media import make
+from tests.e2e.media import FORMATS, make
 from tests.e2e.peers.chromium import Visit, visit
 from tests.e2e.program import Program
 from tests.e2e.server import ADMIN_PASSWORD, SOURCE_PASSWORD, Castd, live, source_url
+from tests.e2e.test_adaptive import AAC_LOW, HIGH, wait_for_quality
 from tests.e2e.test_listeners_page import free_port
 from tests.e2e.test_operators_page import sign_in, tab
 from tests.e2e.test_timeline import Past
@@ -60,6 +61,7 @@ url = "https://aurora.example/"
 rewind_seconds = 3600
 [mounts."/live-low"]
 name = "Radio Aurora, for slow lines"
+rewind_seconds = 3600
 [mounts."/quiet"]
 name = "A mount without a title"
 [mounts."/long"]
@@ -126,6 +128,12 @@ def back(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
+def in_auto(page: Page) -> None:
+    page.select_option("#quality", "auto")
+    playing(page)
+    wait_for_quality(page, HIGH)
+
+
 def opened(page: Page) -> None:
     playing(page)
     page.click("#share summary")
@@ -152,6 +160,8 @@ SHOTS = [
     Shot("mount-dark", "/p/live", scheme="dark", prepare=back),
     Shot("mount-phone", "/p/live", PHONE, prepare=opened, whole=True),
     Shot("mount-phone-dark", "/p/live", PHONE, "dark", prepare=back),
+    Shot("group", "/p/aurora", prepare=in_auto),
+    Shot("group-phone-dark", "/p/aurora", PHONE, "dark", prepare=in_auto),
     Shot("mount-without-title", "/p/quiet", PHONE),
     Shot("mount-long-title", "/p/long", PHONE, prepare=playing),
     Shot("mount-off-air", "/p/nothing"),
@@ -270,7 +280,7 @@ async def main(folder: Path) -> None:
     await trio.Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        media = await trio.to_thread.run_sync(make, work)
+        media = await trio.to_thread.run_sync(make, work, (*FORMATS, AAC_LOW))
         async with Castd(work / "empty") as empty:
             await visit(work / "profile-empty", take(empty.address, EMPTY_SHOTS, folder))
         await forty(work, folder, b"".join(media["mp3"].units[:39]))
@@ -283,9 +293,9 @@ async def main(folder: Path) -> None:
             nursery = await running.enter_async_context(trio.open_nursery())
             castd = await running.enter_async_context(Castd(work / "castd", SETTINGS))
             await running.enter_async_context(Program(serve, work / "pictures.log"))
-            past = Past(castd, media["mp3"], SONGS)
+            past = Past(castd, media["aac"], SONGS)
             await nursery.start(past.run)
-            for mount, form in (("/live-low", "opus"), ("/long", "flac"), ("/quiet", "aac")):
+            for mount, form in (("/live-low", AAC_LOW.name), ("/long", "flac"), ("/quiet", "aac")):
                 await running.enter_async_context(encode(media[form], castd, mount, work / f"{mount[1:]}.log"))
                 await live(castd, mount)
             await people(castd, nursery, f"http://127.0.0.1:{port}/cover.png", past)

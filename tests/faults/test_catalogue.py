@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,11 @@ def test_the_page_shows_the_last_results() -> None:
         assert f"| {name} |" in table, f"{name} is not in the table"
     assert set(results["castd"]) == set(CASES), "a case without a result"
     assert [name for name, verdict in results["castd"].items() if verdict] == [], "castd fails where it should not"
+
+
+def test_each_test_the_page_names_exists() -> None:
+    """Those that are named by hand, too."""
+    named = re.findall(r"`([a-z_0-9/]+\.py)::(test_\w+)", PAGE.read_text("utf-8"))
+    assert named
+    for file, function in named:
+        assert f"def {function}(" in (TESTS / file).read_text("utf-8"), f"{file} has no {function}"

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
@@ -43,6 +44,13 @@ bitrate = 24_000
 transcode_from = "/mp3"
 codec = "mp3"
 bitrate = 32_000
+"""
+
+TWO_MOUNTS = """\
+[delivery]
+hls_segment_seconds = 2.0
+[groups."/radio"]
+mounts = ["/one", "/two"]
 """
 
 HEARD_SECONDS, WITHIN_SECONDS, PATIENCE_SECONDS = 10.0, 90.0, 90.0
@@ -229,3 +237,50 @@ def wait_for_quality(page: Page, name: str, *, better: bool) -> None:
     except Exception as error:
         told = segment_players.measure(page, [name])[name]
         raise AssertionError(f"{name}: {page.evaluate(QUALITY, name)} bit/s; {told}") from error
+
+
+@pytest.mark.needs("chromium")
+async def test_one_mount_goes_away_and_comes_back(media: Mapping[str, Media], tmp_path: Path) -> None:
+    """Whoever hears it goes on with the other one."""
+    root = tmp_path / "root"
+    root.mkdir()
+    segment_players.make_page(root)
+    settings = f'{TWO_MOUNTS}[files]\nroot = "{root}"\n'
+    async with Castd(tmp_path / "castd", settings) as server, AsyncExitStack() as encoders:
+        first = publish(media[AAC.name], server, "/one", tmp_path / "one.log", again=True)
+        for each in (first, publish(media[AAC.name], server, "/two", tmp_path / "two.log", again=True)):
+            await encoders.enter_async_context(each)
+        for mount in ("/one", "/two"):
+            await live(server, mount)
+
+        async def filled() -> bool:
+            found = await variants(server, "radio")
+            return len(found) == 2 and all(len(each.complete) >= 4 for each in found.values())
+
+        await until(filled, seconds=PATIENCE_SECONDS, what="some segments of each", every_seconds=1.0)
+
+        async def come_back() -> None:
+            again = publish(media[AAC.name], server, "/one", tmp_path / "back.log", again=True)
+            await encoders.enter_async_context(again)
+            await live(server, "/one")
+
+        def scenario(visit: chromium.Visit) -> None:
+            page = visit.open(f"{server.address}/{segment_players.PAGE}")
+            segment_players.begin(page, "hls.js", "hls.js", hls_url(server, "radio"))
+            segment_players.begin(page, "near", "hls.js", hls_url(server, "radio"), low_latency=True)
+            segment_players.begin(page, "shaka", "shaka", hls_url(server, "radio"))
+            segment_players.begin(page, "shaka dash", "shaka", dash_url(server, "radio"))
+            segment_players.begin(page, "dash.js", "dash.js", dash_url(server, "radio"))
+            names = page.evaluate("Object.keys(players)")
+            segment_players.wait_for_sound(page, names, PATIENCE_SECONDS)
+            for what in (first.stop, come_back):
+                trio.from_thread.run(what)
+                page.wait_for_timeout(
+                    1000 * HEARD_SECONDS
+                )  # it is away, or there again, for longer than a buffer lasts
+                segment_players.wait_for_wall(page, names, time() + HEARD_SECONDS / 2, PATIENCE_SECONDS)
+            for name, heard in segment_players.measure(page, names).items():
+                # shaka tells of the playlist that is away, and that it can do without (util.Error.Severity.RECOVERABLE)
+                assert not [each for each in heard.errors if '"severity":1' not in each], (name, heard.errors)
+
+        await chromium.visit(tmp_path / "profile", scenario)

@@ -464,7 +464,8 @@ def _summary(path: Path | None, config: Config) -> str:
     addresses = ", ".join(f"{each.host or 'every address'} port {each.port or 'any'}" for each in config.listen)
     mounts = ", ".join(sorted(config.mounts.keys() - {"default"}))
     settings = f"of their own for {mounts}" if mounts else "the same for every mount"
-    return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    {settings}\n"
+    groups = f"  groups      {', '.join(sorted(config.groups))}\n" if config.groups else ""
+    return f"{path or 'defaults'}: OK\n  listens on  {addresses}\n  settings    {settings}\n{groups}"
 
 
 def _is_read(file: TextIO) -> bool:

@@ -32,7 +32,7 @@ def manifest(name: str, segmenters: Sequence[Segmenter], location: str) -> bytes
     """
     unison = segmenters[0].unison
     assert unison is not None
-    unison.watched = True
+    unison.watch(segmenters[0].mount.clock.monotonic())
     listed = {each: each.listed for each in segmenters}
     newest = max(segments[-1].wall + segments[-1].seconds for segments in listed.values())
     stretches = [*unison.stretches]

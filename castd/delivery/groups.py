@@ -22,7 +22,7 @@ from castd.delivery.dash import MANIFEST
 from castd.delivery.hls import FIRST, redirect
 from castd.delivery.outputs import NOT_KEPT, SHARED, shared
 from castd.delivery.segmenters import is_away
-from castd.delivery.sessions import TOKEN
+from castd.delivery.sessions import TOKEN, claim_of
 from castd.errors import ClientError
 from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, Response, quote_mount
@@ -60,6 +60,16 @@ MANIFESTS = 200
 """Kept, of groups and of those of their mounts that somebody may listen to."""
 
 
+PERSONAL = (401, 403, 429)
+"""Statuses that are about who asks."""
+
+LATE_SECONDS = 30.0
+"""For which nobody waits again for a mount that somebody has waited for in vain, as long as there is another one."""
+
+SLOW_SECONDS = 1.0
+"""Shorter waits do no harm."""
+
+
 class Member(NamedTuple):
     """A mount of a group that a player may listen to now."""
 
@@ -94,6 +104,7 @@ class Groups:
         self._summon = summon
         self._may_listen = may_listen
         self._told: dict[str, str] = {}  # what was left out of each group
+        self._late: dict[str, float] = {}  # until when nobody waits for a mount
         self._manifests: dict[tuple[str, ...], tuple[object, playlists.Text]] = {}
 
     def _mounts(self, name: str) -> tuple[str, ...]:
@@ -150,7 +161,7 @@ class Groups:
         if session is not None and session.gone is None and session.group == name and request.method == "GET":
             members = self._ready(session.allowed)
             if members and (TOKEN in request.query or not session.uses_token):
-                session.uses_token |= TOKEN in request.query
+                session.uses_token |= request.argument(TOKEN) == session.token
                 return self._manifest_for(request, name, session, members)
         members = await self._gather(request, name, kind="m4s")
         try:
@@ -162,6 +173,7 @@ class Groups:
             if not welcomed.group:
                 return redirect(f"{request.prefix}{quote_mount(welcomed.mount.name)}/dash/{MANIFEST}")
             if TOKEN in request.query:  # that nobody knows any more, as after a restart
+                welcomed.claim = claim_of(request)
                 return self._manifest_for(request, name, welcomed, members)
             base = public_url(self._current.config, request)
             location = f"{base}{quote_mount(name)}/dash/{MANIFEST}?{TOKEN}={welcomed.token}"
@@ -175,6 +187,8 @@ class Groups:
         text = self._text(name, members)
         response = shared(request, text, mpd.CONTENT_TYPE, self._max_age(members))
         self._sessions.note(session)
+        heard = next((each.segmenter for each in members if each.mount is session.mount), members[0].segmenter)
+        session.position = heard.listed[-1].position
         session.bytes_sent += len(response.body)
         self.keep_going(name)
         return response
@@ -232,22 +246,19 @@ class Groups:
         Raises:
             ClientError: there is none.
         """
-        found: dict[str, Member | ClientError] = {}
-
-        async def find(mount: str) -> None:
-            try:
-                found[mount] = await self._member(request, mount)
-            except ClientError as error:
-                found[mount] = error
-
-        async with trio.open_nursery() as nursery:
-            for mount in self._mounts(name):
-                nursery.start_soon(find, mount)
-        here = [each for mount in self._mounts(name) if isinstance(each := found.get(mount), Member)]
+        mounts = self._mounts(name)
+        late = [mount for mount in mounts if trio.current_time() < self._late.get(mount, 0.0)]
+        found = await self._find(request, mounts)
+        if late and not any(isinstance(each, Member) for each in found.values()):
+            for mount in late:
+                self._late.pop(mount, None)
+            found |= await self._find(request, late)
+        here = [member for mount in mounts if isinstance(member := found.get(mount), Member)]
         kinds = Counter(_kind(each) for each in here)
         kind = kind or max(kinds, key=lambda each: (kinds[each], each == "m4s"), default="")
         members = [each for each in here if _kind(each) == kind]
-        left = {mount: each.reason for mount in self._mounts(name) if isinstance(each := found.get(mount), ClientError)}
+        errors = {mount: error for mount in mounts if isinstance(error := found.get(mount), ClientError)}
+        left = {mount: error.reason for mount, error in errors.items() if error.status not in PERSONAL}
         for each in here:
             if each not in members:
                 codec = each.segmenter.listed[-1].period.track.codec.upper()
@@ -255,8 +266,26 @@ class Groups:
                 each.grant.close()
         self._tell(name, kind, left)
         if not members:
-            raise _nothing(name, kind, found, left)
+            raise _nothing(name, kind if here else "", errors, left)
         return sorted(members, key=_order(members))
+
+    async def _find(self, request: Request, mounts: Sequence[str]) -> dict[str, Member | ClientError]:
+        """Some mounts for a player, all at once, or why it cannot have them."""
+        found: dict[str, Member | ClientError] = {}
+
+        async def find(mount: str) -> None:
+            began = trio.current_time()
+            try:
+                found[mount] = await self._member(request, mount)
+            except ClientError as error:
+                found[mount] = error
+                if trio.current_time() - began > SLOW_SECONDS and error.status not in PERSONAL:
+                    self._late[mount] = trio.current_time() + LATE_SECONDS
+
+        async with trio.open_nursery() as nursery:
+            for mount in mounts:
+                nursery.start_soon(find, mount)
+        return found
 
     async def _member(self, request: Request, name: str) -> Member:
         """A mount of a group for a player.
@@ -265,12 +294,16 @@ class Groups:
             ClientError: it cannot have it.
         """
         grant = await self._may_listen(request, name)
+        waits = trio.current_time() >= self._late.get(name, 0.0)
         try:
-            if (mount := self._registry.get(name)) is None and request.method == "GET" and await self._summon(name):
+            mount = self._registry.get(name)
+            if mount is None and waits and request.method == "GET" and await self._summon(name):
                 mount = self._registry.get(name)
             if mount is None or mount.description is None or is_away(mount):
                 raise ClientError(404, f"there is no source on {name}")
             self._outputs.require_offered(request, mount)
+            if not waits and not self._segmenters.of(mount).ready:
+                raise ClientError(503, f"there is no segment of {name} yet")
             return Member(mount, await self._outputs.segmenter(mount), grant)
         except BaseException:
             grant.close()
@@ -352,14 +385,14 @@ def _order(members: Sequence[Member]) -> Callable[[Member], tuple[bool, int]]:
     return lambda member: (bits[member.mount] != begin, -bits[member.mount])
 
 
-def _nothing(name: str, kind: str, found: dict[str, Member | ClientError], left: dict[str, str]) -> ClientError:
-    """Why nothing of a group can be had; what somebody can do about it goes first."""
-    errors = [each for each in found.values() if isinstance(each, ClientError)]
-    telling = [error for status in (401, 429, 503, 403) for error in errors if error.status == status]
-    if telling and len(errors) == len(found):
-        return telling[0]
-    what = "DASH" if kind == "m4s" and len(errors) < len(found) else "on the air"
+def _nothing(name: str, kind: str, errors: dict[str, ClientError], left: dict[str, str]) -> ClientError:
+    """Why nothing of a group can be had; what somebody can do about it goes first.
+
+    Args:
+        kind: of containers in which there is nothing, though there is something else.
+    """
+    for status in (401, 429, 503, 403) if not kind else ():
+        if (error := next((each for each in errors.values() if each.status == status), None)) is not None:
+            return error
     words = "; ".join(f"{mount}: {why}" for mount, why in left.items())
-    return ClientError(
-        404, f"nothing of {name} is there {'for DASH' if what == 'DASH' else 'now'}: {words}", (ANY_ORIGIN,)
-    )
+    return ClientError(404, f"nothing of {name} is there {'for DASH' if kind else 'now'}: {words}", (ANY_ORIGIN,))

@@ -131,6 +131,9 @@ class Icecast:
         if mount is None and request.method == "GET" and await self._summon(call.mount):
             mount = self._aliases.find(call.mount)
         if mount is None:
+            if self._aliases.is_group(call.mount):
+                names = ", ".join(self._current.config.groups[call.mount].mounts)
+                raise ClientError(404, f"no mount of {call.mount} is on the air: {names}")
             return await self._elsewhere(exchange, call)
         if mount.settings.no_mount:
             raise ClientError(403, "this mount is not for listeners")

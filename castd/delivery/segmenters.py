@@ -153,7 +153,8 @@ class Segmenters:
         segmenter = Segmenter.of(state, mount, spool)
         unison = self._unisons.get(mount.name)
         if unison is not None:
-            unison.go_on_from(state.stretches or [Stretch(segmenter.next_start[0], 0.0)], watched=state.watched)
+            stretches = state.stretches or [Stretch(segmenter.next_start[0], 0.0)]
+            unison.go_on_from(stretches, watched=state.watched, now=mount.clock.monotonic())
         self._take_on(segmenter)
 
     def state(self, mount: Mount) -> SegmenterState | None:
@@ -223,6 +224,8 @@ class Segmenters:
         for mount, (segmenter, _) in self._by_mount.items():
             if segmenter.unison is not None and (is_away(mount) or segmenter.refused):
                 segmenter.unison.leave(segmenter)
+            if segmenter.unison is not None:
+                segmenter.unison.watched &= mount.clock.monotonic() - segmenter.unison.watched_at < IDLE_SECONDS
 
     def close(self) -> None:
         """End all."""

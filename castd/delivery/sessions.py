@@ -262,7 +262,7 @@ class Sessions:
         if gone is not None and gone.covers(mount):
             _refuse_told(gone)
             # it fell asleep; a service that was told of that, or that set a limit, wants to be asked again
-            if gone.stay is None and not gone.most_seconds:
+            if gone.stay is None and not gone.more_stays and not gone.most_seconds:
                 return Grant(gone.user)
         return Grant(session.user) if session is not None and session.covers(mount) else None
 
@@ -373,7 +373,7 @@ class Sessions:
             session = self._new(mount, request, grant, protocol, token)
             session.group, session.allowed = asleep.group, asleep.allowed
         else:
-            claim = token if TOKEN_TEXT.fullmatch(token) else ""
+            claim = claim_of(request)
             player = Player(mount.name, protocol, request.address, request.agent, claim)
             found = self._by_player.get(player)
             if found is not None:
@@ -386,12 +386,13 @@ class Sessions:
         return session
 
     def known(self, request: Request, name: str, protocol: str) -> Session | None:
-        """The session of a player that shows no token.
+        """The session of a player that shows no token that was made for it.
 
         Args:
             name: of the mount or the group that it listens to.
         """
-        return self._by_player.get(Player(name, protocol, request.address, request.agent))
+        claim = claim_of(request)
+        return self._by_player.get(Player(name, protocol, request.address, request.agent, claim))
 
     def returns(self, request: Request, name: str, protocol: str) -> bool:
         """Whether a player asks for the first answer of a mount or group again and makes no use of its token."""
@@ -531,6 +532,12 @@ class Sessions:
         session.seen = self._registry.clock.monotonic()
         if len(self._gone) > REMEMBERED:
             del self._gone[next(iter(self._gone))]
+
+
+def claim_of(request: Request) -> str:
+    """The token that a request shows, whoever made it; "" for none."""
+    token = request.argument(TOKEN) or ""
+    return token if TOKEN_TEXT.fullmatch(token) else ""
 
 
 def _refuse_told(session: Session) -> None:

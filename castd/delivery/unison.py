@@ -40,12 +40,14 @@ class Unison:
         members: those whose segments go on; none whose source is away.
         stretches: oldest first; the first began before all audio.
         watched: somebody has a manifest of these mounts, in which one more or less is another period.
+        watched_at: monotonic time at which one was made last.
     """
 
     def __init__(self, number: int = 0) -> None:
         self.members: dict[Segmenter, None] = {}
         self.stretches = deque([Stretch(number, 0.0)], maxlen=KEPT)
         self.watched = False
+        self.watched_at = 0.0
 
     @property
     def number(self) -> int:
@@ -80,9 +82,14 @@ class Unison:
             return max(there.number, last + 1)
         return self._add(wall)
 
-    def go_on_from(self, stretches: list[Stretch], *, watched: bool) -> None:
+    def watch(self, now: float) -> None:
+        """Somebody is given a manifest."""
+        self.watched, self.watched_at = True, now
+
+    def go_on_from(self, stretches: list[Stretch], *, watched: bool, now: float) -> None:
         """Go on from what another process had, as one of the mounts tells it."""
-        self.watched |= watched
+        if watched:
+            self.watch(now)
         if stretches[-1].number > self.number:
             self.stretches.clear()
             self.stretches += stretches

@@ -141,7 +141,8 @@ async def test_nothing_there_says_why(autojump_clock: MockClock) -> None:
             assert reply.status == 404
             assert "nothing of /radio is there now: /high: there is no source on /high; /low: there is" in reply.text
             assert reply.headers["access-control-allow-origin"] == "*"
-        assert (await get(castd, "/radio")).status == 404
+        plain = await get(castd, "/radio")
+        assert (plain.status, "no mount of /radio is on the air: /high, /low" in plain.text) == (404, True)
         assert (await get(castd, "/radio/hls/0123456789abcdef-1.ts")).status == 404
         await feed(castd, "/low", frames(0, 1200), {})
         assert len(await variants(castd)) == 1
@@ -255,3 +256,25 @@ async def test_a_cache(autojump_clock: MockClock) -> None:
             reply = await get(castd, f"{url}?shared")
             assert (reply.status, reply.headers["cache-control"]) == (200, "max-age=2")
             assert "session=" not in reply.text
+
+
+async def test_a_token_from_before_a_restart_is_one_listener(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        for _ in range(3):
+            assert (await get(castd, f"{MANIFEST}?session=from-before-the-start")).status == 200
+        assert sum(heard(castd).values()) == 1
+        assert (await get(castd, f"{MANIFEST}?session=another-from-before-it")).status == 200
+        assert sum(heard(castd).values()) == 2
+
+
+async def test_nobody_waits_twice_for_a_mount_that_sends_nothing(autojump_clock: MockClock) -> None:
+    groups = {"/radio": Group(mounts=("/mute", "/high", "/low"))}
+    async with station(groups=groups) as castd:
+        await castd.encoder("/mute", AAC)
+        took = []
+        for _ in range(2):
+            began = trio.current_time()
+            assert [each.split("/")[1] for each in await variants(castd)] == ["high", "low"]
+            took.append(trio.current_time() - began)
+        assert took[0] > 5
+        assert took[1] < 1

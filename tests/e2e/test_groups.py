@@ -132,6 +132,12 @@ async def require_same_moments(server: Castd, group: str) -> None:
     """The variants' playlists keep the rules, and segments of one number hold the same sound."""
     found = await variants(server, group)
     hls.check_variants(list(found.values()))
+    for url, playlist in found.items():
+        if "EXT-X-PART-INF" in playlist.once:
+            reported = {urljoin(url, each["URI"]): int(each["LAST-MSN"]) for each in playlist.reports}
+            others = {other.partition("?")[0]: one for other, one in found.items() if other != url}
+            assert reported.keys() == others.keys(), "how far the others are (bis §4.4.5.4)"
+            assert all(abs(others[other].segments[-1].number - msn) <= 1 for other, msn in reported.items())
     common = set.intersection(*({each.number for each in one.complete} for one in found.values()))
     numbers = sorted(common)[-4:-1]
     heard = []

@@ -161,7 +161,7 @@ class Groups:
         if session is not None and session.gone is None and session.group == name and request.method == "GET":
             members = self._ready(session.allowed)
             if members and (TOKEN in request.query or not session.uses_token):
-                session.uses_token |= request.argument(TOKEN) == session.token
+                session.uses_token |= session is self._sessions.find(request)
                 return self._manifest_for(request, name, session, members)
         members = await self._gather(request, name, kind="m4s")
         try:

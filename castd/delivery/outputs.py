@@ -46,6 +46,9 @@ START_TARGETS = 2
 FILL_SECONDS = 3.0
 """For which it waits for an hour to be made, before it is content with the last segments."""
 
+FILLED = 0.3
+"""The share of that hour that has to be there by then, for it to wait on."""
+
 EXPOSED = ("Access-Control-Expose-Headers", "Date, Age, ETag")
 
 
@@ -133,7 +136,8 @@ class Outputs:
         if segmenter.fills:
             with trio.move_on_after(FILL_SECONDS):
                 await _until_ready(segmenter)
-            segmenter.hurry()
+            if segmenter.filled < FILLED:
+                segmenter.hurry()
         if not segmenter.ready:
             with trio.move_on_after(START_TARGETS * segmenter.target):
                 await _until_ready(segmenter)
@@ -203,8 +207,12 @@ def shared(request: Request, text: Text, content_type: str, cache: tuple[str, st
 
 
 async def _until_ready(segmenter: Segmenter) -> None:
-    while not (segmenter.ready or segmenter.refused or segmenter.closed):
-        await segmenter.changed.wait()
+    segmenter.awaited += 1
+    try:
+        while not (segmenter.ready or segmenter.refused or segmenter.closed):
+            await segmenter.changed.wait()
+    finally:
+        segmenter.awaited -= 1
 
 
 def _init(segmenter: Segmenter, number: int) -> bytes | None:

@@ -91,6 +91,7 @@ class Segmenter:
         changed: tells when that rises.
         position: in the ring, up to which it has read; None before it began.
         caught_up: it has read all there was when it began.
+        awaited: requests that wait for that.
         closed: it makes no more.
         unison: with whom it counts periods; None if it does so by itself.
         joined: the number of the first period of which players of those mounts know it.
@@ -115,6 +116,8 @@ class Segmenter:
         self.version = 0
         self.changed = Changes()
         self.position: int | None = None
+        self.awaited = 0
+        self._begun_at = 0
         self._reading_to = 0  # position of the end of what is being read
         self.caught_up = self.closed = False
         self.unison: Unison | None = None
@@ -257,6 +260,13 @@ class Segmenter:
         """It begins far back, and has not come to the live end."""
         return not self.caught_up and self._begins_back > self.window_seconds
 
+    @property
+    def filled(self) -> float:
+        """The share that it has read of what it begins with."""
+        if self.position is None:
+            return 0.0
+        return (self.position - self._begun_at) / max(1, self.mount.ring.head - self._begun_at)
+
     def hurry(self) -> None:
         """Begin again with the last window only: nobody has got a playlist, and somebody does not want to wait."""
         if self.fills:
@@ -318,7 +328,7 @@ class Segmenter:
             entry = far if entry is None or (far is not None and far.position < entry.position) else entry
         if entry is None:
             return False
-        self.position = entry.position
+        self.position = self._begun_at = entry.position
         self._splices_from = entry.position + 1
         begins = (splice := timeline.last_splice(entry.position)) is not None and splice.position == entry.position
         self._skips = not begins and timeline.end - entry.time > 2 * self.segment_seconds

@@ -30,6 +30,9 @@ IDLE_SECONDS = 90.0
 """A segmenter nobody asked anything of for so long ends; the next request makes another, from what the ring holds. A
 player that reads one playlist is there again within a few seconds."""
 
+MOMENT_SECONDS = 0.0005
+"""For everybody else, before one reads on that somebody waits for."""
+
 PACE_SECONDS = 0.02
 """Between two rounds: encoders write in small pieces."""
 
@@ -199,7 +202,7 @@ class Segmenters:
         """Have one read on.
 
         Returns:
-            The seconds it took, if there is more to read at once; else 0.
+            For how long others are to go first before it reads on, if there is more to read at once; else 0.
         """
         if segmenter.closed or segmenter.mount.closed:
             return 0.0
@@ -213,7 +216,9 @@ class Segmenters:
                 self._drop(segmenter.mount)
                 return 0.0
         self._wake(segmenter)
-        return 0.0 if waits else time.perf_counter() - begun
+        if waits:
+            return 0.0
+        return MOMENT_SECONDS if segmenter.awaited else time.perf_counter() - begun
 
     def tidy(self) -> None:
         """End those nobody asks for any more, and see whose source is away."""

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 
+PACE_SECONDS = 0.01
+"""Likewise, while there is more to be put by, or an hour is being read that waits for that."""
+
 RETRY_SECONDS = 60.0
 """After something unforeseen."""
 
@@ -50,14 +53,13 @@ class Windows:
     async def run(self) -> None:
         """Look after them until cancelled."""
         while True:
-            made = self._segmenters.made
+            made, busy = self._segmenters.made, False
             try:
-                while await self._look_after_all():
-                    await trio.lowlevel.checkpoint()
+                busy = await self._look_after_all()
             except Exception:  # a bug; it may cost windows, and nobody what is live
                 log.exception("old segments are not looked after for a while")
                 await trio.sleep(RETRY_SECONDS)
-            with trio.move_on_after(LOOK_SECONDS):
+            with trio.move_on_after(PACE_SECONDS if busy else LOOK_SECONDS):
                 await made.wait()
 
     async def _look_after_all(self) -> bool:
@@ -76,7 +78,7 @@ class Windows:
             segmenter.held.allow(self.reach(segmenter.mount), segmenter.mount.settings.rewind_bytes)
             if segmenter.held.wants_spool:
                 await self._give_spool(segmenter)
-            more |= await segmenter.put_by()
+            more |= await segmenter.put_by() or segmenter.fills
         return more
 
     async def _give_spool(self, segmenter: Segmenter) -> None:

@@ -324,7 +324,10 @@ class Sessions:
             session.uses_token = True
         else:
             session = self._without_token(request, mount, grant, protocol, token)
+        is_new = session.since is None and not session.uses_token and session not in self._unheard
         self.note(session)
+        if is_new:  # and not before: whom there is no room for was not let in
+            session.stay = grant.keep()
         return session
 
     def note(self, session: Session) -> None:
@@ -382,7 +385,6 @@ class Sessions:
                 _refuse_told(self._gone[player])
             session = self._new(mount, request, grant, protocol, "")
             session.claim = claim
-        session.stay = grant.keep()
         return session
 
     def known(self, request: Request, name: str, protocol: str) -> Session | None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from castd.access.links import signed
 from castd.config import Limits
 from castd.delivery.sessions import REMEMBERED_SECONDS, Session, SessionState
+from castd.errors import ClientError
+from castd.http.messages import Request
+from castd.http.routes import Grant
 from castd.mount.party import Goodbye
 from tests.delivery.test_hls import FIRST, MEDIA, get, heard, media_url, station
 from tests.support import ADMIN, Bench, Reply, frames, head
@@ -54,6 +59,33 @@ async def test_one_address_does_not_fill_the_server(autojump_clock: MockClock) -
         limits = await castd.ask(head("GET", "/api/v1/admin/limits", user=ADMIN))
         used = {"limit": "limits.max_sessions_per_address", "mount": "", "value": 8, "used": 8}
         assert used in json.loads(limits.body)["limits"]
+
+
+class Told:
+    """A service that wants to know when somebody leaves."""
+
+    ended = 0
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def state(self) -> Any:
+        return None
+
+
+async def test_whom_there_is_no_room_for_was_not_let_in(autojump_clock: MockClock) -> None:
+    async with station(limits=Limits(max_sessions_per_address=1)) as castd:
+        sessions, mount = castd.server.sessions, castd.mount("/live")
+        request = Request("GET", MEDIA, {}, {"user-agent": "one"}, "1.1", "192.0.2.1", "radio.test")
+        first, told = Grant(stay=Told()), Told()
+        sessions.attend(request, mount, first, "hls")
+        first.close()
+        assert first.kept
+        second = Grant(stay=told)
+        with pytest.raises(ClientError, match="too many listeners"):
+            sessions.attend(replace(request, headers={"user-agent": "two"}), mount, second, "hls")
+        second.close()
+        assert told.ended == 1
 
 
 async def test_what_is_no_token_is_none(autojump_clock: MockClock) -> None:

@@ -22,6 +22,8 @@ class OldSegment:
 
     Args:
         first: its first piece, so that there was something to answer with.
+
+    It keeps the spool readable until it is closed, even if another process goes on with that.
     """
 
     def __init__(self, spool: Spool, place: Place, first: bytes) -> None:
@@ -29,6 +31,7 @@ class OldSegment:
         self._spool = spool
         self._place = place
         self._first = first
+        spool.retain()
 
     @classmethod
     async def find(cls, spool: Spool, place: Place) -> OldSegment | None:
@@ -68,5 +71,6 @@ class OldSegment:
         raise trio.BrokenResourceError("the rest of it is not there any more")
 
     def close(self) -> None:
-        """Nothing is held for it."""
+        """Let go of the spool."""
         self._first = b""
+        self._spool.release()

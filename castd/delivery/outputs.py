@@ -184,6 +184,8 @@ class Outputs:
         validators = Validators(f'"{call.parameters["file"]}"', int(segmenter.mount.started))
         headers = (FOR_EVER, ANY_ORIGIN, *validators.fields)
         if outcome(exchange.request, validators) == NOT_MODIFIED:
+            if isinstance(data, OldSegment):
+                data.close()
             return Response(304, headers=headers)
         content = data if isinstance(data, OldSegment) else None
         body = b"" if isinstance(data, OldSegment) else data

@@ -162,7 +162,7 @@ class Spool:
         Raises:
             OSError: the disk has a fault.
         """
-        if place.position < self.tail or self._closed:
+        if place.position < self.tail or self._is_gone:
             return None
         extents = list(self._extents(place.position + at, size))
         data = await self._in_thread(lambda: _read(self.descriptor, extents), _readers)
@@ -191,14 +191,27 @@ class Spool:
             position += length
 
     async def _in_thread(self, work: Callable[[], Result], limiter: trio.CapacityLimiter) -> Result:
-        if self._closed:
+        if self._is_gone:
             raise OSError(errno.EBADF, "it is closed")
-        self._users += 1
+        self.retain()
         try:
             return await trio.to_thread.run_sync(work, limiter=limiter)
         finally:  # the thread has come to its end: a descriptor that is closed under it might be another file's
-            self._users -= 1
-            self._settle()
+            self.release()
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._closed and not self._users
+
+    def retain(self) -> None:
+        """Have it stay readable, even closed, until `release`. What another process puts there meanwhile is found out
+        by checksums."""
+        self._users += 1
+
+    def release(self) -> None:
+        """See retain."""
+        self._users -= 1
+        self._settle()
 
     def _settle(self) -> None:
         if self._closed and not self._users:

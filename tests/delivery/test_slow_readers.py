@@ -78,6 +78,7 @@ async def test_an_old_segment_is_read_as_it_is_taken(tmp_path: Path) -> None:
     await found.send(sink, 1.0)
     assert sink.body == data
     assert max(len(piece) for _, piece in sink.taken) == PIECE_BYTES
+    found.close()
     spool.let_go(place.position + SIZE)
     assert await OldSegment.find(spool, place) is None
     spool.close()
@@ -94,6 +95,7 @@ async def test_an_old_segment_that_is_another_by_its_end_lacks_it(
         await found.send(sink, 1.0)
     assert sink.body == data[: 2 * PIECE_BYTES]
     assert "lacks its end" in caplog.text
+    found.close()
     spool.close()
 
 
@@ -105,6 +107,7 @@ async def test_an_old_segment_that_goes_meanwhile_lacks_its_end(tmp_path: Path) 
     with pytest.raises(trio.BrokenResourceError, match="not there any more"):
         await found.send(sink, 1.0)
     assert sink.body == data[:PIECE_BYTES]
+    found.close()
     spool.close()
 
 
@@ -114,4 +117,19 @@ async def test_an_old_segment_for_one_who_takes_nothing(tmp_path: Path) -> None:
     assert found is not None
     with pytest.raises(trio.BrokenResourceError, match="took nothing"):
         await found.send(Sink(delay_seconds=10.0), 0.05)
+    found.close()
     spool.close()
+
+
+async def test_an_old_segment_is_sent_to_its_end_when_another_process_has_the_file(tmp_path: Path) -> None:
+    spool, place, data = await spooled(tmp_path)
+    found, sink = await OldSegment.find(spool, place), Sink()
+    assert found is not None
+    spool.close()
+    await found.send(sink, 1.0)
+    assert sink.body == data
+    os.fstat(spool.descriptor)
+    found.close()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(spool.descriptor)
+    assert await OldSegment.find(spool, place) is None

@@ -57,6 +57,7 @@ async def content(segmenter: Segmenter, segment: Segment) -> bytes:
     if isinstance(data, OldSegment):
         sink = Sink()
         await data.send(sink, 1.0)
+        data.close()
         return sink.body
     return data
 

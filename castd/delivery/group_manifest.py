@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
@@ -95,7 +96,10 @@ def _period(name: str, stretch: Stretch, end: float, listed: dict[Segmenter, lis
 
 def _inside(segments: list[Segment], begin: float, end: float) -> list[Segment]:
     """Those that reach into a stretch, as far as one decoder plays them to its end."""
-    found = [each for each in segments if each.wall < end - OVERLAP_SECONDS and _end([each]) > begin + OVERLAP_SECONDS]
+    first = max(0, bisect_right(segments, begin + OVERLAP_SECONDS, key=lambda each: each.wall) - 1)
+    found = segments[first : bisect_left(segments, end - OVERLAP_SECONDS, key=lambda each: each.wall)]
+    if found and _end(found[:1]) <= begin + OVERLAP_SECONDS:
+        del found[0]
     return [each for each in found if each.period.track == found[-1].period.track]
 
 
@@ -105,10 +109,10 @@ def _end(segments: list[Segment]) -> float:
 
 def _aligned(representations: list[list[Segment]]) -> bool:
     """Whether segments that are not of the same time do not overlap (§5.3.3.2): where both are, both are cut alike."""
-    for one in representations:
-        for other in representations:
-            cuts = {each.wall for each in one[1:]}
-            within = [each.wall for each in other[1:] if one[0].wall < each.wall < _end(one)]
-            if not cuts.issuperset(within):
+    all_walls = [[each.wall for each in one] for one in representations]
+    for one, walls in zip(representations, all_walls, strict=True):
+        cuts, begin, end = {*walls[1:]}, walls[0], _end(one)
+        for others in all_walls:
+            if any(begin < wall < end and wall not in cuts for wall in others[1:]):
                 return False
     return True

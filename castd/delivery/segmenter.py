@@ -324,7 +324,10 @@ class Segmenter:
         if self.fills and (oldest := timeline.oldest) is not None:
             # what is oldest goes while it is read
             begin = max(timeline.end - self._begins_back - self.segment_seconds, oldest.time + self.segment_seconds)
-            far = timeline.rewound(begin, mount.alike_from)
+            after, newest = mount.alike_from, timeline.last_splice(mount.ring.head)
+            if self.unison is not None and newest is not None:
+                after = max(after, newest.position)  # nobody can be asked any more to begin a period in the past
+            far = timeline.rewound(begin, after)
             entry = far if entry is None or (far is not None and far.position < entry.position) else entry
         if entry is None:
             return False

@@ -25,6 +25,7 @@ from castd.wire.gzip_pieces import gzipped
 from castd.wire.packets import Track
 from tests import hls, mpd
 from tests.delivery.studio import Studio, catch_up, units
+from tests.delivery.test_unison import Ensemble
 from tests.http.test_file_content import Sink
 
 HOUR_SECONDS = 3600.0
@@ -376,3 +377,29 @@ def test_titles_are_bounded() -> None:
     playlist = hls.parse(playlists.media(segmenter, skip=False))
     assert len(playlist.ranges) == MOST
     assert playlist.ranges[-1]["X-TITLE"] == "Song 699"
+
+
+@pytest.mark.parametrize("away", [0.0, 0.4, 3.0, 20.0])
+async def test_variants_of_a_group_begin_far_back(tmp_path: Path, away: float) -> None:
+    """But not before their sources did: where one was away they count what the others did not."""
+    ensemble = Ensemble(low_latency=False)
+    for each in ensemble.studios:
+        each.mount.reconfigure(replace(each.mount.settings, ring_seconds=400.0))
+    ensemble.play(20)
+    if away:
+        ensemble.leave(1)
+        ensemble.play(away)
+        ensemble.come_back(1)
+    ensemble.play(120)
+    ensemble.segmenters.reach = lambda mount: 300.0
+    ensemble.begin()
+    for at in (0, 1):
+        ensemble[at].held.allow(300.0, WANTED_BYTES)
+        ensemble[at].held.use(await Spool.open(str(tmp_path), WANTED_BYTES))
+    for _ in range(40):
+        ensemble.play(1)
+        for at in (0, 1):
+            await put_all_by(ensemble[at])
+        ensemble.check()
+    assert min(sum(each.seconds for each in ensemble[at].listed) for at in (0, 1)) > 150
+    ensemble.segmenters.close()

@@ -48,7 +48,7 @@ async def station(
     folder: Path, media: Mapping[str, Media], settings: str = "", formats: Sequence[str] = (), *, again: bool = False
 ) -> AsyncIterator[Castd]:
     """castd with an encoder for each format, there for three segments: GStreamer 1.22 asks for nothing more
-    where its first playlist has fewer."""
+    where its first playlist has one."""
     async with Castd(folder / "castd", f"[delivery]\n{SHORT}\n{settings}") as server, AsyncExitStack() as encoders:
         names = formats or [each.name for each in FORMATS]
         for name in names:
@@ -281,7 +281,8 @@ def ears(server: Castd, folder: Path) -> Mapping[str, Ear]:
         sink = f"audio-sink={plain} ! filesink buffer-mode=unbuffered location={samples}"
         found[f"GStreamer {name}"] = Ear(name, ["gst-launch-1.0", "-q", "playbin3", f"uri={url}", sink], samples)
         samples = folder / f"vlc-{name}"
-        output = ["--no-video", "--aout=afile", f"--audiofile-file={samples}"]
+        # not by its clock, which leaves sound out where the machine is too busy
+        output = ["--no-video", f"--sout=#transcode{{acodec=s16l}}:std{{access=file,mux=wav,dst={samples}}}"]
         found[f"VLC {name}"] = Ear(name, ["cvlc", "-I", "dummy", *output, url], samples, unprivileged=True)
     return found
 

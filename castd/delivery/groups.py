@@ -157,8 +157,10 @@ class Groups:
             ClientError: as `multivariant`.
         """
         request, name = exchange.request, call.mount
-        session = self._sessions.find(request) or self._sessions.known(request, name, "dash")
-        if session is not None and session.gone is None and session.group == name and request.method == "GET":
+        session = self._sessions.find(request)
+        if session is None or session.gone is not None:
+            session = self._sessions.known(request, name, "dash")
+        if session is not None and session.group == name and request.method == "GET":
             members = self._ready(session.allowed)
             if members and (TOKEN in request.query or not session.uses_token):
                 session.uses_token |= session is self._sessions.find(request)
@@ -227,15 +229,14 @@ class Groups:
     # Which of its mounts there are
 
     def _ready(self, names: Sequence[str]) -> list[Member]:
-        """Those of some mounts whose segments go on."""
+        """Those of some mounts that a manifest is made of: whose segments go on; if there are none, whose may."""
         found = []
         for name in names:
             mount = self._registry.get(name)
             segmenter = self._segmenters.find(mount) if mount is not None and mount.settings.hls else None
-            if mount is not None and segmenter is not None and segmenter.ready and not is_away(mount):
+            if mount is not None and segmenter is not None and segmenter.ready and _kind_of(segmenter) == "m4s":
                 found.append(Member(mount, segmenter))
-        kinds = {each.segmenter.muxer.kind for each in found if each.segmenter.muxer is not None}
-        return found if kinds == {"m4s"} else []
+        return [each for each in found if not is_away(each.mount)] or found
 
     async def _gather(self, request: Request, name: str, kind: str = "") -> list[Member]:
         """The mounts of a group that a player may have now, the one to begin with first, all in one kind of container.
@@ -247,16 +248,14 @@ class Groups:
             ClientError: there is none.
         """
         mounts = self._mounts(name)
-        late = [mount for mount in mounts if trio.current_time() < self._late.get(mount, 0.0)]
+        put_off = [mount for mount in mounts if self._is_late(mount) or self._is_away(mount)]
         found = await self._find(request, mounts)
-        if late and not any(isinstance(each, Member) for each in found.values()):
-            for mount in late:
-                self._late.pop(mount, None)
-            found |= await self._find(request, late)
+        if put_off and not any(isinstance(each, Member) for each in found.values()):
+            found |= await self._find(request, put_off, anyhow=True)
         here = [member for mount in mounts if isinstance(member := found.get(mount), Member)]
-        kinds = Counter(_kind(each) for each in here)
+        kinds = Counter(_kind_of(each.segmenter) for each in here)
         kind = kind or max(kinds, key=lambda each: (kinds[each], each == "m4s"), default="")
-        members = [each for each in here if _kind(each) == kind]
+        members = [each for each in here if _kind_of(each.segmenter) == kind]
         errors = {mount: error for mount in mounts if isinstance(error := found.get(mount), ClientError)}
         left = {mount: error.reason for mount, error in errors.items() if error.status not in PERSONAL}
         for each in here:
@@ -269,14 +268,28 @@ class Groups:
             raise _nothing(name, kind if here else "", errors, left)
         return sorted(members, key=_order(members))
 
-    async def _find(self, request: Request, mounts: Sequence[str]) -> dict[str, Member | ClientError]:
-        """Some mounts for a player, all at once, or why it cannot have them."""
+    def _is_late(self, name: str) -> bool:
+        """Somebody has just waited for a mount in vain."""
+        return trio.current_time() < self._late.get(name, 0.0)
+
+    def _is_away(self, name: str) -> bool:
+        mount = self._registry.get(name)
+        return mount is not None and is_away(mount)
+
+    async def _find(
+        self, request: Request, mounts: Sequence[str], *, anyhow: bool = False
+    ) -> dict[str, Member | ClientError]:
+        """Some mounts for a player, all at once, or why it cannot have them.
+
+        Args:
+            anyhow: there is nothing else: also those that are away, and those that others have waited for in vain.
+        """
         found: dict[str, Member | ClientError] = {}
 
         async def find(mount: str) -> None:
             began = trio.current_time()
             try:
-                found[mount] = await self._member(request, mount)
+                found[mount] = await self._member(request, mount, anyhow=anyhow)
             except ClientError as error:
                 found[mount] = error
                 if trio.current_time() - began > SLOW_SECONDS and error.status not in PERSONAL:
@@ -287,19 +300,19 @@ class Groups:
                 nursery.start_soon(find, mount)
         return found
 
-    async def _member(self, request: Request, name: str) -> Member:
-        """A mount of a group for a player.
+    async def _member(self, request: Request, name: str, *, anyhow: bool) -> Member:
+        """A mount of a group for a player; see _find.
 
         Raises:
             ClientError: it cannot have it.
         """
         grant = await self._may_listen(request, name)
-        waits = trio.current_time() >= self._late.get(name, 0.0)
+        waits = anyhow or not self._is_late(name)
         try:
             mount = self._registry.get(name)
             if mount is None and waits and request.method == "GET" and await self._summon(name):
                 mount = self._registry.get(name)
-            if mount is None or mount.description is None or is_away(mount):
+            if mount is None or mount.description is None or (is_away(mount) and not anyhow):
                 raise ClientError(404, f"there is no source on {name}")
             self._outputs.require_offered(request, mount)
             if not waits and not self._segmenters.of(mount).ready:
@@ -373,8 +386,8 @@ def folder_of(name: str) -> str:
     return "../" * (name.count("/") + 1)
 
 
-def _kind(member: Member) -> str:
-    return member.segmenter.muxer.kind if member.segmenter.muxer is not None else ""
+def _kind_of(segmenter: Segmenter) -> str:
+    return segmenter.muxer.kind if segmenter.muxer is not None else ""
 
 
 def _order(members: Sequence[Member]) -> Callable[[Member], tuple[bool, int]]:

@@ -461,7 +461,7 @@ class Segmenter:
 
     def _take(self, packet: Packet) -> None:
         if self.unison is not None and self._period is not None and self._period.number < self.unison.number:
-            self._keep_in_unison(self._period, self.unison.at(self._period.wall(self._time)).number)
+            self._keep_in_unison(self._period, self.unison)
         if not self._on_grid and self._period is not None:
             self._put_on_grid(self._period, packet.samples)
         period = self._period
@@ -494,8 +494,9 @@ class Segmenter:
         self._period = replace(period, start=start)
         self._time, self._on_grid = start, True
 
-    def _keep_in_unison(self, period: Period, number: int) -> None:
+    def _keep_in_unison(self, period: Period, unison: Unison) -> None:
         """Begin another period here if others have begun one: the same audio goes on under the next number."""
+        number = unison.keep_up(period.wall(self._time), period.number)
         if number <= period.number:
             return
         self._close_segment()

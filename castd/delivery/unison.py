@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 NEAR_SECONDS = 1.0
 """Periods of two mounts that begin so close to each other begin for one reason, as where one is made of the other."""
 
+LATE_SECONDS = 1.5
+"""Behind the beginning of a stretch, for a mount to have it begin there, too: audio comes in bursts."""
+
 KEPT = 1000
 """Stretches, at most: no playlist holds as many."""
 
@@ -78,9 +81,18 @@ class Unison:
         there = self.at(wall + NEAR_SECONDS)
         if there.number > last and there.begun > wall - NEAR_SECONDS:
             return there.number
-        if there.number < self.number and last < self.number:
-            return max(there.number, last + 1)
         return self._add(wall)
+
+    def keep_up(self, wall: float, number: int) -> int:
+        """The number of what goes on at a wall time, in a segmenter that is at a number less than the newest.
+
+        A number that others began long before that moment, as in what lay in their rings, is no common one: players
+        would take the beginnings of both for one moment. Then there is another one, for all.
+        """
+        there = self.at(wall)
+        if number < there.number == self.number and there.begun < wall - LATE_SECONDS:
+            return self._add(wall)
+        return max(there.number, number)
 
     def watch(self, now: float) -> None:
         """Somebody is given a manifest."""

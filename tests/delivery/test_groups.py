@@ -185,6 +185,11 @@ async def test_a_mount_that_goes_away(autojump_clock: MockClock) -> None:
         assert heard(castd)["/low"] == 1
         alone = await get(castd, "/high/hls/audio.m3u8", {"User-Agent": "another"})
         assert alone.status == 200, "who listens to it alone waits for its source"
+        [source] = castd.mount("/low").sources
+        source.end(Goodbye.KICKED)
+        await trio.sleep(AWAY_SECONDS + 1)
+        for url in (high, low, FIRST, MANIFEST):
+            assert (await get(castd, url)).status == 200, "all of them may return"
 
 
 async def test_dash(autojump_clock: MockClock) -> None:
@@ -265,6 +270,15 @@ async def test_a_token_from_before_a_restart_is_one_listener(autojump_clock: Moc
         assert sum(heard(castd).values()) == 1
         assert (await get(castd, f"{MANIFEST}?session=another-from-before-it")).status == 200
         assert sum(heard(castd).values()) == 2
+        [location] = re.findall(r"<Location>(.*)</Location>", (await get(castd, MANIFEST, {"User-Agent": "x"})).text)
+        url = location.removeprefix("http://radio.test")
+        await get(castd, url)
+        await trio.sleep(IDLE_SECONDS + 1)
+        castd.server.sessions.tidy()
+        assert sum(heard(castd).values()) == 0
+        for _ in range(3):
+            assert (await get(castd, url)).status == 200
+        assert sum(heard(castd).values()) == 1, "nor is one that fell asleep more than one"
 
 
 async def test_nobody_waits_twice_for_a_mount_that_sends_nothing(autojump_clock: MockClock) -> None:

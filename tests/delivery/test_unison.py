@@ -164,6 +164,28 @@ def test_whoever_begins_late_counts_as_the_others_did() -> None:
     ensemble.check()
 
 
+def test_breaks_of_long_ago_are_no_common_ones() -> None:
+    """What lies in rings is read by one mount after the other: no number stands for two moments far from each other."""
+    ensemble = Ensemble()
+    ensemble.segmenters.of(ensemble.studios[0].mount)
+    ensemble.play(4)
+    for at in (0, 1):
+        ensemble.leave(at)
+        ensemble.play(1)
+        ensemble.come_back(at)
+        ensemble.play(8)
+    ensemble.segmenters.of(ensemble.studios[1].mount)
+    ensemble.play(9)
+    begun: dict[int, list[float]] = {}
+    for at in (0, 1):
+        for one, other in pairwise(ensemble[at].held):
+            if one.period is not other.period:
+                begun.setdefault(other.period.number, []).append(other.wall)
+    assert all(max(walls) - min(walls) < 2 for walls in begun.values()), begun
+    assert ensemble[0].held[-1].period.number == ensemble[1].held[-1].period.number
+    ensemble.check()
+
+
 def test_another_process_counts_on() -> None:
     ensemble = Ensemble()
     ensemble.begin()

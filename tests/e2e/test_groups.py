@@ -107,6 +107,9 @@ async def variants(server: Castd, group: str) -> dict[str, hls.Playlist]:
 @pytest.mark.needs("gst-launch-1.0", "cvlc")
 async def test_players_play_a_group(media: Mapping[str, Media], tmp_path: Path) -> None:
     async with station(tmp_path, media) as server:
+        # now: where the file begins anew, some frames of MP3 cannot be decoded, and the rendition lacks them
+        for group in ("radio", "mp3-radio"):
+            await require_same_moments(server, group)
         plays = [
             *((FFMPEG, hls_url(server, name)) for name in ("radio", "mp3-radio")),
             (FFMPEG, dash_url(server, "radio")),
@@ -118,8 +121,6 @@ async def test_players_play_a_group(media: Mapping[str, Media], tmp_path: Path) 
             for number, (player, url) in enumerate(plays):
                 log = tmp_path / f"player-{number}.log"
                 nursery.start_soon(play, player, url, log, HEARD_SECONDS, WITHIN_SECONDS)
-        for group in ("radio", "mp3-radio"):
-            await require_same_moments(server, group)
 
 
 SAMPLE_RATE = 8000

@@ -160,6 +160,10 @@ export class AdaptivePlayer extends EventTarget {
     this.#sessions.clear();
     this.#periods.clear();
     let begun = false;
+    hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
+      // By itself it never goes from one codec to another but in need, and then never back.
+      if (globalThis.SourceBuffer?.prototype.changeType) for (const level of levels) level.codecSet = levels[0].codecSet;
+    });
     hls.on(Events.LEVEL_LOADED, async (_, { details }) => {
       if (begun) return;
       begun = true;

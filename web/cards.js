@@ -78,6 +78,7 @@ function fill(card, { name: path, mounts, first: mount, page, stream }, heard) {
   put("genre", mount.genre);
   put("format", mounts.length > 1 ? "" : formatOf(mount));
   put("direct", path).href = stream;
+  card.querySelector(".qualities select").setAttribute("aria-label", `Quality of ${name}`);
   fillQualities(card.querySelector(".qualities"), mounts, mount);
 
   const site = siteOf(mount);

@@ -160,6 +160,9 @@ def on_station(page: Page, castd: Castd) -> None:
     card.locator("select").select_option("/radio-48")
     page.wait_for_function("() => document.getElementById('player').src.includes('/radio-48?')")
     hear(page)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert violations(page, f"station, {width} px") == []
 
 
 def in_one_quality(page: Page, castd: Castd) -> None:

@@ -91,11 +91,12 @@ class Dash:
         if welcomed.mount is not mount:
             return redirect(f"{request.prefix}{folder}/{MANIFEST}")
         base = public_url(self._current.config, request)
-        text = playlists.text_of(manifest(segmenter, f"{base}{folder}/{MANIFEST}?{TOKEN}={welcomed.token}"))
+        location = f"{base}{folder}/{MANIFEST}?{TOKEN}={welcomed.token}"
+        text = playlists.text_of(mpd.with_location(self._text(segmenter).data, location))
         return shared(request, text, mpd.CONTENT_TYPE, NOT_KEPT)
 
     def _text(self, segmenter: Segmenter) -> playlists.Text:
-        return self._outputs.kept.get(segmenter, MANIFEST, lambda: manifest(segmenter, ""), parts=False)
+        return self._outputs.kept.get(segmenter, MANIFEST, lambda: manifest(segmenter), parts=False)
 
     async def file(self, exchange: Exchange, call: Call) -> Response:
         """GET and HEAD of the time, or of a file."""
@@ -105,12 +106,8 @@ class Dash:
         return Response(200, now, headers=(NOT_KEPT, ANY_ORIGIN))
 
 
-def manifest(segmenter: Segmenter, location: str) -> bytes:
-    """The manifest; there must be a segment.
-
-    Args:
-        location: URL to ask for the next one; "" for the same.
-    """
+def manifest(segmenter: Segmenter) -> bytes:
+    """The manifest; there must be a segment."""
     listed = segmenter.listed
     periods = {period: list(segments) for period, segments in groupby(listed, key=lambda each: each.period)}
     return mpd.write_mpd(
@@ -122,7 +119,6 @@ def manifest(segmenter: Segmenter, location: str) -> bytes:
             time_shift_buffer_depth=sum(each.seconds for each in listed),
             suggested_presentation_delay=DELAY_SEGMENTS * segmenter.segment_seconds,
             max_segment_duration=max(each.seconds for each in listed),
-            location=location,
             utc_timing=TIME,
             event_scheme=ID3_SCHEME,
             periods=[_period(segmenter, period, segments) for period, segments in periods.items()],

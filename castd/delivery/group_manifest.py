@@ -23,13 +23,12 @@ OVERLAP_SECONDS = 0.002
 """By which a segment must reach into a period, to be one of its."""
 
 
-def manifest(name: str, segmenters: Sequence[Segmenter], location: str) -> bytes:
+def manifest(name: str, segmenters: Sequence[Segmenter]) -> bytes:
     """The manifest of a group.
 
     Args:
         name: of the group.
         segmenters: of its mounts, the one that a player may begin with first; each has a segment, in MP4.
-        location: URL to ask for the next manifest; "" for the same.
     """
     unison = segmenters[0].unison
     assert unison is not None
@@ -53,7 +52,6 @@ def manifest(name: str, segmenters: Sequence[Segmenter], location: str) -> bytes
             time_shift_buffer_depth=max(sum(each.seconds for each in segments) for segments in listed.values()),
             suggested_presentation_delay=dash.DELAY_SEGMENTS * seconds,
             max_segment_duration=max(each.seconds for segments in listed.values() for each in segments),
-            location=location,
             utc_timing=dash.TIME,
             event_scheme=ID3_SCHEME,
             periods=periods,

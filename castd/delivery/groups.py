@@ -179,7 +179,7 @@ class Groups:
                 return self._manifest_for(request, name, welcomed, members)
             base = public_url(self._current.config, request)
             location = f"{base}{quote_mount(name)}/dash/{MANIFEST}?{TOKEN}={welcomed.token}"
-            text = playlists.text_of(group_manifest.manifest(name, [each.segmenter for each in members], location))
+            text = playlists.text_of(mpd.with_location(self._text(name, members).data, location))
             return shared(request, text, mpd.CONTENT_TYPE, NOT_KEPT)
         finally:
             for each in members:
@@ -211,7 +211,7 @@ class Groups:
         if key not in self._manifests or self._manifests[key][0] != state:
             if len(self._manifests) > MANIFESTS:
                 self._manifests.clear()
-            text = playlists.text_of(group_manifest.manifest(name, segmenters, ""))
+            text = playlists.text_of(group_manifest.manifest(name, segmenters))
             self._manifests[key] = state, text
         return self._manifests[key][1]
 

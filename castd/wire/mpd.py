@@ -105,7 +105,6 @@ class Manifest:
 
     Attributes:
         availability_start: from which periods count; never changes.
-        location: URL to ask for the next one; "" for the same.
         utc_timing: URL that answers with the time.
         event_scheme: URI of what events are.
     """
@@ -117,7 +116,6 @@ class Manifest:
     time_shift_buffer_depth: float
     suggested_presentation_delay: float
     max_segment_duration: float
-    location: str
     utc_timing: str
     event_scheme: str
     periods: Sequence[Period]
@@ -136,12 +134,21 @@ def write_mpd(manifest: Manifest) -> bytes:
         f' suggestedPresentationDelay="{duration(manifest.suggested_presentation_delay)}"'
         f' maxSegmentDuration="{duration(manifest.max_segment_duration)}">',
     ]
-    if manifest.location:
-        lines.append(f"<Location>{_text(manifest.location)}</Location>")
     for each in manifest.periods:
         lines += _period(each, manifest.event_scheme)
     lines.append(f"<UTCTiming schemeIdUri={quoteattr(UTC_TIMING)} value={quoteattr(manifest.utc_timing)}/>")
     return "\n".join([*lines, "</MPD>", ""]).encode()
+
+
+def with_location(manifest: bytes, location: str) -> bytes:
+    """A manifest that sends whoever asks for the next one elsewhere (§5.4).
+
+    Args:
+        manifest: as write_mpd made it for everybody.
+        location: URL.
+    """
+    at = manifest.index(b">\n", manifest.index(b"<MPD ")) + 2
+    return b"%s<Location>%s</Location>\n%s" % (manifest[:at], _text(location).encode(), manifest[at:])
 
 
 def _period(period: Period, event_scheme: str) -> list[str]:

@@ -75,7 +75,7 @@ async def run() -> None:
         delta, spent = _timed(lambda: playlists.media_text(segmenter, skip=True))
         print(f"playlist: {_middle(plain)} ms and {_middle(packed)} ms for gzip; {size} bytes, {small} by gzip")
         print(f"delta update: {spent * 1000:.2f} ms, {len(delta.data)} bytes")
-        manifest, spent = _timed(lambda: playlists.text_of(dash.manifest(segmenter, "")))
+        manifest, spent = _timed(lambda: playlists.text_of(dash.manifest(segmenter)))
         print(f"manifest: {spent * 1000:.2f} ms and {_timed(lambda: manifest.compressed)[1] * 1000:.2f} ms for gzip; "
               f"{len(manifest.data)} bytes, {len(manifest.compressed)} by gzip")  # fmt: skip
         segmenter.close()

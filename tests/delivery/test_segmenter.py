@@ -215,7 +215,7 @@ def test_playlists_keep_the_rules_whatever_happens(
         playlist = hls.parse(playlists.media(segmenter, skip=False))
         hls.check(playlist)
         hls.check(hls.parse(playlists.media(segmenter, skip=True)))
-        shown = mpd.check(dash.manifest(segmenter, ""))
+        shown = mpd.check(dash.manifest(segmenter))
         if before is not None:
             hls.check_update(before[0], playlist)
             mpd.check_update(before[1], shown)

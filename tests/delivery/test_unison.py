@@ -78,7 +78,7 @@ class Ensemble:
         for each in texts:
             hls.check(each)
         hls.check_variants(texts)
-        return mpd.check_group(group_manifest.manifest("/radio", ready, "")) if ready else {}
+        return mpd.check_group(group_manifest.manifest("/radio", ready)) if ready else {}
 
 
 def starts(segmenter: Segmenter) -> list[tuple[int, float]]:
@@ -129,7 +129,7 @@ def test_one_that_is_away_is_left_out_and_comes_back() -> None:
     ensemble.check()
     ensemble.leave(0)
     ensemble.play(AWAY_SECONDS + 6)
-    alone = mpd.check_group(group_manifest.manifest("/radio", [ensemble[1]], ""))
+    alone = mpd.check_group(group_manifest.manifest("/radio", [ensemble[1]]))
     assert list(alone) == ["0", "1"], "another period, without it"
     ensemble.come_back(0)
     ensemble.play(30)

@@ -89,7 +89,7 @@ async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path, monkeypatch: p
         if step % 100 == 99:
             playlist = hls.parse(playlists.media(segmenter, skip=False))
             hls.check(playlist)
-            shown = mpd.check(dash.manifest(segmenter, ""))
+            shown = mpd.check(dash.manifest(segmenter))
             if before is not None:
                 hls.check_update(before[0], playlist)
                 mpd.check_update(before[1], shown)

@@ -182,7 +182,8 @@ def playlist_texts(data: bytes) -> None:
     request = Request("GET", "/live", {}, {"host": words[4]}, "1.1", "192.0.2.1", "127.0.0.1:8000")
     base = public_url(Config(), request)
     segmenter = studio()[1]
-    written = manifest_of(segmenter, f"{base}/live/dash/manifest.mpd?session=x&y=<{'>'}")
+    location = f"{base}/live/dash/manifest.mpd?session=x&y=<>"
+    written = mpd.with_location(manifest_of(segmenter), location)
     root = ElementTree.fromstring(written)
     assert (root.findtext(f"{{{mpd.NAMESPACE}}}Location") or "").endswith("/live/dash/manifest.mpd?session=x&y=<>")
 

@@ -50,16 +50,16 @@ MANIFESTS = st.builds(
     time_shift_buffer_depth=SECONDS,
     suggested_presentation_delay=SECONDS,
     max_segment_duration=SECONDS,
-    location=QUERIES.map(lambda query: f"http://radio.example/live/dash/manifest.mpd?{query}"),
     utc_timing=WORDS,
     event_scheme=st.just("https://aomedia.org/emsg/ID3"),
     periods=st.lists(PERIODS, min_size=1, max_size=5),
 )
 
 
-@given(MANIFESTS)
-def test_any_manifest_is_valid(manifest: mpd.Manifest) -> None:
-    mpd_schema.validate(mpd.write_mpd(manifest))
+@given(MANIFESTS, QUERIES)
+def test_any_manifest_is_valid(manifest: mpd.Manifest, query: str) -> None:
+    mpd_schema.validate(written := mpd.write_mpd(manifest))
+    mpd_schema.validate(mpd.with_location(written, f"http://radio.example/live/dash/manifest.mpd?{query}"))
 
 
 SOUND = mpd.Manifest(
@@ -70,7 +70,6 @@ SOUND = mpd.Manifest(
     time_shift_buffer_depth=24.0,
     suggested_presentation_delay=12.0,
     max_segment_duration=4.0,
-    location="http://radio.example/live/dash/manifest.mpd?session=a",
     utc_timing="time",
     event_scheme="urn:x:events",
     periods=[

@@ -54,7 +54,8 @@ async def test_a_wheel_runs_by_itself(installed: Path, tmp_path: Path) -> None:
         page = await get(f"{address}/")
         assert page.status == 200
         assert b'<audio id="player"' in page.body
-        assert (await get(f"{address}/static/station.js")).status == 200
+        for name in ("station.js", "hls.min.js", "LICENSE-hls.js.txt"):
+            assert (await get(f"{address}/static/{name}")).status == 200
 
 
 def test_a_wheel_carries_the_reference_configuration(installed: Path) -> None:

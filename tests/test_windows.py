@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from castd.config.model import Server as ServerSettings
 from castd.delivery import spool
 from tests import hls
 from tests.support import FRAME_BYTES, FRAME_SECONDS, Serving, configured, head, serving, until
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @asynccontextmanager
@@ -121,3 +120,25 @@ async def test_a_disk_without_room(
         found = await shown(castd)
         assert 15 < found.length < 40
         assert caplog.text.count("reach back by no more") == 1
+
+
+@pytest.mark.parametrize("trouble", [OSError(errno.EIO, "Input/output error"), RuntimeError("can't start new thread")])
+async def test_old_segments_that_cannot_be_read(
+    trouble: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs whoever wants one; what is new is there."""
+
+    def fail(*args: object) -> None:
+        raise trouble
+
+    async with radio(tmp_path) as castd:
+        await push(castd, 4000)
+        playlist = await long(castd, 80)
+        with monkeypatch.context() as patched:
+            patched.setattr(spool, "_read", fail)
+            reply = await castd.ask(head("GET", f"/live/hls/{playlist.complete[2].uri}"))
+            assert (reply.status, reply.headers["retry-after"]) == (503, "5")
+            assert "the disk does not give it" in reply.text
+            assert await numbers(castd, playlist.complete[-1])
+        assert await numbers(castd, playlist.complete[2])
+    assert caplog.text.count("old segments cannot be read") == 1

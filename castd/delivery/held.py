@@ -73,7 +73,7 @@ class Held:
         self.spool: Spool | None = None
         self.trouble = ""
         self.spool_bytes = 0
-        self._failed = False
+        self._failed = self._told_of_size = False
         self._cured_at = 0  # bytes that a spool has when there is no trouble any more
         self._retry_at = inf
         self._segments: deque[Segment] = deque()
@@ -250,8 +250,17 @@ class Held:
             and last - self.first >= FEWEST_LISTED
             and (self._seconds - first.seconds >= enough or self._size > most or last - self.first >= MOST_LISTED)
         ):
+            if self._seconds - first.seconds < enough and self._size > most:
+                self._tell_of_size(seconds)
             first.kept_until = in_memory_until if self.back_seconds and first.place is None else kept_until
             self._unlist(first)
+
+    def _tell_of_size(self, seconds: float) -> None:
+        """Say that playlists are shorter than they should be; once."""
+        if not self._told_of_size and self.spool is not None:
+            self._told_of_size = True
+            log.warning("%s: HLS and DASH go back by %.0f minutes, not %.0f: for more, %d MiB are too little",
+                        self._name, self._seconds / 60, seconds / 60, self.spool.capacity >> 20)  # fmt: skip
 
     def _unlist(self, first: Segment) -> None:
         self._seconds -= first.seconds

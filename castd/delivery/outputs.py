@@ -10,7 +10,7 @@ from castd.access.bans import refuse_unlisted
 from castd.delivery.old_segment import OldSegment
 from castd.delivery.playlists import BLOCK_TARGETS, Kept, place
 from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
-from castd.errors import ClientError
+from castd.errors import ClientError, lacks_resources
 from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
 from castd.http.messages import ANY_ORIGIN, Response
 from castd.log import warn_rarely
@@ -232,8 +232,10 @@ async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | OldSe
         return None
     try:
         return await segmenter.held.read(segment)
-    except OSError as error:
-        warn_rarely(f"{segmenter.mount.name}: old segments cannot be read: {error}")
+    except Exception as error:
+        if not isinstance(error, OSError) and not lacks_resources(error):
+            raise
+        warn_rarely(f"{segmenter.mount.name}: old segments cannot be read: {error or 'no memory'}")
         raise ClientError(503, "the disk does not give it", (("Retry-After", "5"), ANY_ORIGIN)) from None
 
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import replace
-from itertools import pairwise, takewhile
 from math import ceil
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from castd.delivery.arrivals import come_finely, zero_at
 from castd.delivery.changes import Changes
 from castd.delivery.held import Held
 from castd.delivery.muxers import Muxer, kind_for, muxer_of
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from castd.delivery.spool import Spool
     from castd.delivery.unison import Unison
     from castd.mount.mount import Mount
-    from castd.mount.timeline import EntryMark
     from castd.wire.packets import Depacketizer, Track
 
 log = logging.getLogger(__name__)
@@ -51,12 +50,6 @@ ASTRAY_SECONDS = 0.5
 
 DRIFT_SEGMENTS = 2
 """Segments by which the live end may be later than its wall time, before the clock is set anew."""
-
-ARRIVALS_SECONDS = 10.0
-"""Looked back to see how finely audio comes."""
-
-STEADY = 0.8
-"""The share of arrivals that must be as fine as a part, for parts to be offered."""
 
 
 _TOLD = (
@@ -387,28 +380,13 @@ class Segmenter:
     def _origin_at(self, position: int) -> float:
         """The wall time of the mount's time 0, to the millisecond; nothing begins before what was is over."""
         timeline, clock = self.mount.timeline, self.mount.clock
-        origin = self._arrived(position, default=clock.wall() - timeline.end)
+        origin = zero_at(timeline, position, self._first_seconds, clock.wall() - timeline.end)
         if self.unison is not None:
             origin = self.unison.origin(self, origin)
         if self.held:
             last = self.held[-1]
             origin = max(origin, last.period.wall(last.end) - self._began)
         return round(origin + 0.0005, 3)
-
-    def _arrived(self, position: int, default: float) -> float:
-        """The wall time that media time 0 would have by what came from a position on. What came fastest was delayed
-        least; of what has lain in the ring for long it is what came soon after that."""
-        timeline = self.mount.timeline
-        splice, until = timeline.next_splice(position + 1), timeline.time_at(position) + self._first_seconds
-        entries = takewhile(
-            lambda each: each.time < until and (splice is None or each.position < splice.position),
-            timeline.entries_from(position),
-        )
-        return min((each.wall - each.time for each in entries if not self._is_splice(each)), default=default)
-
-    def _is_splice(self, entry: EntryMark) -> bool:
-        splice = self.mount.timeline.next_splice(entry.position)
-        return splice is not None and splice.position == entry.position
 
     def _set_track(self, track: Track) -> None:
         """What comes is of this track."""
@@ -556,7 +534,8 @@ class Segmenter:
         segment.position = self._reading_to
         self.held.complete()
         self.titles.forget(self.held.listed_from)
-        self.low_latency = self._has_parts and self._comes_finely()
+        finest = self.part_seconds * (1.5 if self.low_latency else 1.0)  # so that it does not come and go
+        self.low_latency = self._has_parts and come_finely(self.mount.timeline, finest)
         self._watch_wall(segment.period)
 
     def _end_period(self) -> None:
@@ -570,22 +549,12 @@ class Segmenter:
         self._depacketizer = None
         self._skips = self._goes_on = False
 
-    def _comes_finely(self) -> bool:
-        """Whether audio arrives at least as often as parts are made."""
-        timeline = self.mount.timeline
-        entries = timeline.entries_from(timeline.position_at(timeline.end - ARRIVALS_SECONDS))
-        walls = sorted({entry.wall for entry in entries})
-        gaps = sorted(later - earlier for earlier, later in pairwise(walls))
-        if not gaps:
-            return False
-        most = self.part_seconds * (1.5 if self.low_latency else 1.0)  # so that it does not come and go
-        return gaps[int(len(gaps) * STEADY)] <= most
-
     def _watch_wall(self, period: Period) -> None:
         """Set the clock anew where the source's is slower than ours, or it lost time on the way. One that is faster
         stays ahead until it has a gap: nothing can begin before what was is over."""
-        entry = self.mount.timeline.entry_before(self._reading_to)
-        origin = self._arrived(entry.position, period.origin) if entry is not None else period.origin
+        entry, origin = self.mount.timeline.entry_before(self._reading_to), period.origin
+        if entry is not None:
+            origin = zero_at(self.mount.timeline, entry.position, self._first_seconds, origin)
         self._lags.append(origin - period.origin)
         late = len(self._lags) == self._lags.maxlen and min(self._lags) > DRIFT_SEGMENTS * self.segment_seconds
         if late and self._period is period:

@@ -403,3 +403,26 @@ async def test_variants_of_a_group_begin_far_back(tmp_path: Path, away: float) -
         ensemble.check()
     assert min(sum(each.seconds for each in ensemble[at].listed) for at in (0, 1)) > 150
     ensemble.segmenters.close()
+
+
+async def test_a_bound_of_bytes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As much is kept beside what is listed, and nothing goes before its time."""
+    studio = Studio(low_latency=False)
+    studio.disconnect()
+    studio.connect(24_000)
+    wanted = 6 * CHUNK_BYTES
+    segmenter = await windowed(studio, tmp_path, HOUR_SECONDS, wanted)
+    until: dict[int, float] = {}
+    for _ in range(800):
+        studio.play(8)
+        catch_up(segmenter)
+        await put_all_by(segmenter)
+        held = {each.number for each in segmenter.held}
+        assert all(number in held for number, time in until.items() if time > studio.time.now)
+        until |= {each.number: each.kept_until for each in segmenter.held if each.kept_until is not None}
+    assert caplog.text.count("for more, 6 MiB are too little") == 1
+    assert segmenter.held.spool is not None
+    assert segmenter.held.spool.allocated <= wanted
+    hls.check(playlist := hls.parse(playlists.media(segmenter, skip=False)))
+    assert 1000 < playlist.seconds < HOUR_SECONDS - 60
+    segmenter.close()

@@ -5,8 +5,8 @@ own, after the schema as MPEG maintains it (github.com/MPEGGroup/DASHSchema, DAS
 in which order and how often; which attributes there are, which must be, and what each may hold. It is narrower in one
 thing: elements, attributes and namespaces that castd has no use for are refused, though the schema has them.
 
-Once, the schema's own types for these elements were put before libxml2: of 757 manifests that the suite makes, 19 of them
-broken on purpose, it said the same.
+Once, the schema's own types for these elements were put before libxml2: of 757 manifests that the suite makes, 19 of
+them broken on purpose, it said the same.
 """
 
 from __future__ import annotations

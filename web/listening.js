@@ -66,6 +66,7 @@ export class Listening extends EventTarget {
   }
 
   play(from = null) {
+    if (from === null) this.#reach = Infinity; // playlists become longer
     const near = from === null || this.#clock.live - from < this.#reach;
     this.alone = this.choice === AUTO && !near ? "beyond" : "";
     if (this.choice === AUTO && near) this.#playAuto(from);

@@ -118,12 +118,11 @@ class Spool:
             await self._allocate()
         self._slots |= {each: self._free.pop() for each in lacking}
         self.head += size
-        data = b"".join(segments)
         extents = list(self._extents(start, size))
-        await self._in_thread(lambda: _write(self.descriptor, data, extents), _writers)
+        checksums = await self._in_thread(lambda: _write(self.descriptor, segments, extents), _writers)
         places = []
-        for each in segments:
-            places.append(Place(start, len(each), crc32(each)))
+        for each, checksum in zip(segments, checksums, strict=True):
+            places.append(Place(start, len(each), checksum))
             start += len(each)
         return places
 
@@ -239,14 +238,16 @@ def _allocate(descriptor: int, offset: int) -> None:
     os.posix_fallocate(descriptor, offset, CHUNK_BYTES)
 
 
-def _write(descriptor: int, data: bytes, extents: Sequence[tuple[int, int]]) -> None:
-    at = 0
+def _write(descriptor: int, segments: Sequence[bytes], extents: Sequence[tuple[int, int]]) -> list[int]:
+    """Put segments where they belong; their checksums."""
+    data, at = memoryview(b"".join(segments)), 0
     for offset, size in extents:
-        piece = memoryview(data)[at : at + size]
+        piece = data[at : at + size]
         while len(piece):
             count = os.pwrite(descriptor, piece, offset)
             piece, offset = piece[count:], offset + count
         at += size
+    return [crc32(each) for each in segments]
 
 
 def _read(descriptor: int, extents: Sequence[tuple[int, int]]) -> bytes:

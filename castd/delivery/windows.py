@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 
+AT_ONCE = 8
+"""Times that something of one mount is put by, before others have their turn."""
+
 PACE_SECONDS = 0.01
 """Likewise, while there is more to be put by, or an hour is being read that waits for that."""
 
@@ -78,7 +81,11 @@ class Windows:
             segmenter.held.allow(self.reach(segmenter.mount), segmenter.mount.settings.rewind_bytes)
             if segmenter.held.wants_spool:
                 await self._give_spool(segmenter)
-            more |= await segmenter.put_by() or segmenter.fills
+            more |= segmenter.fills
+            for _ in range(AT_ONCE):
+                if not await segmenter.put_by():
+                    break
+                more = True
         return more
 
     async def _give_spool(self, segmenter: Segmenter) -> None:

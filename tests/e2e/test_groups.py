@@ -53,7 +53,7 @@ hls_segment_seconds = 2.0
 mounts = ["/one", "/two"]
 """
 
-HEARD_SECONDS, WITHIN_SECONDS, PATIENCE_SECONDS = 10.0, 90.0, 90.0
+HEARD_SECONDS, WITHIN_SECONDS, PATIENCE_SECONDS = 8.0, 90.0, 90.0
 
 NARROW_BYTES, WIDE_BYTES = 12_500, 50_000
 """A second: too little for the better quality, and enough; no more, since hls.js forgets slowly how wide a line was."""

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from castd.delivery.outputs import Outputs
     from castd.delivery.segmenter import Segmenter
     from castd.delivery.segmenters import Segmenters
-    from castd.delivery.sessions import Session, Sessions
+    from castd.delivery.session import Session
+    from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call, Grant

@@ -38,7 +38,7 @@ from castd.upgrade.messages import (
 
 if TYPE_CHECKING:
     from castd.delivery.segmenter_state import SegmenterState
-    from castd.delivery.sessions import SessionState
+    from castd.delivery.session import SessionState
     from castd.delivery.state import ListenerState
     from castd.front import TalkState
     from castd.ingest.state import VisitState

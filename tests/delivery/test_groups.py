@@ -16,7 +16,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from castd.config import Group, Limits
 from castd.delivery.segmenters import AWAY_SECONDS
-from castd.delivery.sessions import IDLE_SECONDS, Session, SessionState
+from castd.delivery.session import Session, SessionState
+from castd.delivery.sessions import IDLE_SECONDS
 from castd.mount.party import Goodbye
 from tests import hls, mpd
 from tests.delivery.test_hls import aac

@@ -20,7 +20,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from castd.access.links import signed
 from castd.delivery import playlists
 from castd.delivery.segmenter import Segmenter
-from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS, Session
+from castd.delivery.session import Session
+from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS
 from castd.mount.party import Goodbye
 from castd.wire.mpd import NAMESPACE
 from tests import hls

@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from castd.access.links import signed
 from castd.config import Limits
-from castd.delivery.sessions import REMEMBERED_SECONDS, Session, SessionState
+from castd.delivery.session import Session, SessionState
+from castd.delivery.sessions import REMEMBERED_SECONDS
 from castd.errors import ClientError
 from castd.http.messages import Request
 from castd.http.routes import Grant

@@ -473,8 +473,9 @@ async def test_what_is_being_made_is_waited_for(autojump_clock: MockClock) -> No
 async def test_whoever_waits_is_let_go_when_nothing_comes(autojump_clock: MockClock) -> None:
     async with station(aac(), AAC) as castd:
         await get(castd, FIRST)
-        segmenter = castd.server.segmenters.of(castd.mount("/live"))
-        await until(lambda: segmenter.position == castd.mount("/live").ring.head)
+        mount = castd.mount("/live")
+        segmenter = castd.server.segmenters.of(mount)
+        await until(lambda: mount.bytes_received == len(aac()) and segmenter.position == mount.ring.head)
         number, part = segmenter.next_part
         begun = trio.current_time()
         reply = await get(castd, f"/live/hls/{segmenter.session}-{number}.{part}.m4s")

@@ -18,7 +18,7 @@ from tests.e2e.past import SONG_SECONDS, remember
 from tests.e2e.peers import chromium, segment_players
 from tests.e2e.peers.ffmpeg import publish
 from tests.e2e.program import Program, until
-from tests.e2e.server import Castd, live
+from tests.e2e.server import Castd, live, status
 from tests.e2e.test_hls import QUIET, RAW, dash_url, hls_url, rate_of, require_same_samples, what_is_sent
 from tests.e2e.test_rewind import counting, in_a_file
 
@@ -126,6 +126,9 @@ async def test_ten_minutes_back(tmp_path: Path) -> None:
                 assert newest is not None, (name, told)
                 assert any(f"Song {song}" in newest[1] for song in songs), (name, newest, songs)
             assert not visit.errors, visit.errors
+            found = trio.from_thread.run(status, server, "/aac")
+            assert found is not None
+            assert found["listeners"] >= 3, "who is ten minutes back is a listener as any other"
 
         await chromium.visit(tmp_path / "profile", scenario)
         assert await segments(server, AAC.name, old) == before, "the same bytes under the same names"

@@ -86,10 +86,18 @@ class NginxCache:
         await trio.aclose_forcefully(stream)
         return True
 
+    @property
+    def answered(self) -> int:
+        """Requests so far; nginx tells of one when its client has the answer, or soon after."""
+        return len(self._lines())
+
     def asked_of_castd(self) -> list[str]:
         """The requests so far that went on to castd: those that did not hit."""
-        lines = [line.split() for line in (self._folder / "access.log").read_text().splitlines()]
-        return [line[1] for line in lines if line[2] != "-"]
+        return [target for _, target, passed in self._lines() if passed != "-"]
+
+    def _lines(self) -> list[tuple[str, str, str]]:
+        whole, _, _ = (self._folder / "access.log").read_text().rpartition("\n")
+        return [(line.split()[0], line.split()[1], line.split()[2]) for line in whole.splitlines()]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

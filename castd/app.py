@@ -25,6 +25,11 @@ from castd.access.admission import Admission
 from castd.access.authorise import Gate
 from castd.access.bans import Bans
 from castd.access.url_auth import UrlAuths
+from castd.adaptive.dash import Dash
+from castd.adaptive.groups import Groups
+from castd.adaptive.hls import Hls
+from castd.adaptive.outputs import Outputs
+from castd.adaptive.sessions import Sessions
 from castd.admin.accounts import Accounts
 from castd.admin.control import IcecastAdmin
 from castd.admin.files import Files
@@ -50,18 +55,11 @@ from castd.config import Current
 from castd.control import ControlSocket
 from castd.control import Handler as Command
 from castd.delivery.clip import Clips
-from castd.delivery.dash import Dash
-from castd.delivery.groups import Groups
-from castd.delivery.hls import Hls
 from castd.delivery.icecast import Icecast as Listeners
-from castd.delivery.outputs import Outputs
 from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
 from castd.delivery.rewinds import Rewinds
 from castd.delivery.room import Room
-from castd.delivery.segmenters import Segmenters
-from castd.delivery.sessions import Sessions
-from castd.delivery.windows import Windows
 from castd.errors import ConfigError, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
@@ -82,6 +80,8 @@ from castd.mount.registry import Registry
 from castd.pages.pages import Pages
 from castd.reload import Reloader
 from castd.resolver import Resolver
+from castd.segments.segmenters import Segmenters
+from castd.segments.windows import Windows
 from castd.stats.announcer import Announcer
 from castd.stats.directories import Directories
 from castd.stats.events import Events

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from castd.config.model import Server as ServerSettings
-from castd.delivery import spool
+from castd.segments import spool
 from tests import hls
 from tests.support import FRAME_BYTES, FRAME_SECONDS, Serving, configured, head, serving, until
 

@@ -51,7 +51,7 @@ class Gate:
     Attributes:
         sign_ins: browsers that need no credentials for /api/ any more.
         holder: what a listener's request at a mount may have been given before; see
-            castd.delivery.sessions.Sessions.holder.
+            castd.adaptive.sessions.Sessions.holder.
     """
 
     def __init__(self, current: Current, secrets: Secrets, url_auths: UrlAuths, wall: Callable[[], float]) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from castd.access.admission import Admission
     from castd.access.bans import Bans
+    from castd.adaptive.sessions import Sessions
     from castd.config import Current
-    from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Response
     from castd.http.routes import Call

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from castd.api import shapes
-from castd.delivery.muxers import offered
 from castd.errors import ClientError
 from castd.http.heads import SERVER
 from castd.http.messages import quote_mount
 from castd.mount.party import FILLER
+from castd.segments.muxers import offered
 from castd.stats.snapshot import art_path, mount_facts, source_facts
 
 if TYPE_CHECKING:

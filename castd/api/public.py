@@ -67,7 +67,7 @@ class Public:
 
     Args:
         hearing: finds where the stream of a player begins; see castd.delivery.icecast.
-        dates: what a mount's playlist says of dates; see castd.delivery.segmenters.
+        dates: what a mount's playlist says of dates; see castd.segments.segmenters.
     """
 
     def __init__(

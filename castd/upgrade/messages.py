@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 import castd.wire
-from castd.delivery.segmenter_state import SegmenterState
-from castd.delivery.session import SessionState
+from castd.adaptive.session import SessionState
 from castd.delivery.state import ListenerState
 from castd.front import TalkState
 from castd.ingest.state import VisitState
 from castd.mount.state import MountState
+from castd.segments.segmenter_state import SegmenterState
 
 FORMAT = 1
 

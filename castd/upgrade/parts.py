@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from castd.adaptive.sessions import Sessions
     from castd.delivery.icecast import Icecast
     from castd.delivery.pump import Pump
-    from castd.delivery.segmenters import Segmenters
-    from castd.delivery.sessions import Sessions
     from castd.front import FrontDoor
     from castd.ingest.fallback import Fallbacks
     from castd.ingest.intake import Intake
     from castd.ingest.relays import Relays
     from castd.mount.registry import Registry
+    from castd.segments.segmenters import Segmenters
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd import __version__
-from castd.delivery.spool import Spool
 from castd.errors import ConfigError
 from castd.mount.party import Goodbye, next_id
+from castd.segments.spool import Spool
 from castd.sockets import Inherited, PlainConnection
 from castd.upgrade.channel import Channel, ChannelError
 from castd.upgrade.messages import (
@@ -37,13 +37,13 @@ from castd.upgrade.messages import (
 )
 
 if TYPE_CHECKING:
-    from castd.delivery.segmenter_state import SegmenterState
-    from castd.delivery.session import SessionState
+    from castd.adaptive.session import SessionState
     from castd.delivery.state import ListenerState
     from castd.front import TalkState
     from castd.ingest.state import VisitState
     from castd.mount.mount import Mount
     from castd.mount.party import Source
+    from castd.segments.segmenter_state import SegmenterState
     from castd.upgrade.parts import Parts
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 Tags stand in the order in which bis §4.4 lists them, except that what applies to a segment stands before its first
 part, as bis §4.4.4.9 wants it. Nothing is checked here: what makes a playlist a valid one over time (tests/hls.py knows
-the rules) is up to castd.delivery.playlists.
+the rules) is up to castd.adaptive.playlists.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.config import MountSettings
-from castd.delivery.segmenter import Segmenter
 from castd.mount.mount import Mount
 from castd.mount.shape import Shape
+from castd.segments.segmenter import Segmenter
 from castd.wire.adts import AdtsFramer
 from castd.wire.mpeg_audio import MpegAudioFramer
 from castd.wire.ogg import OggFramer

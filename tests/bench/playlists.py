@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from castd.delivery import dash, playlists
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.spool import Spool
+from castd.adaptive import dash, playlists
+from castd.segments.segmenter import Segmenter
+from castd.segments.spool import Spool
 from castd.wire.adts import write_header
-from tests.delivery.studio import SAMPLES, Studio, config_of
+from tests.segments.studio import SAMPLES, Studio, config_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from castd.delivery.old_segment import PIECE_BYTES, OldSegment
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.spool import CHUNK_BYTES, Spool
 from castd.http.connection import TOGETHER_BYTES
-from tests.delivery.studio import Studio, catch_up
-from tests.delivery.test_hls import get, media_url, station
+from castd.segments.old_segment import PIECE_BYTES, OldSegment
+from castd.segments.segmenter import Segmenter
+from castd.segments.spool import CHUNK_BYTES, Spool
+from tests.adaptive.test_hls import get, media_url, station
 from tests.http.test_file_content import Sink
+from tests.segments.studio import Studio, catch_up
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trio.testing import MockClock
 
-    from castd.delivery.segments import Place
+    from castd.segments.segment import Place
 
 SIZE = 5 * PIECE_BYTES // 2
 

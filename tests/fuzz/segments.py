@@ -14,17 +14,17 @@ import trio
 from mutagen.id3 import ID3
 from trio.testing import MockClock
 
+from castd.adaptive import playlists
+from castd.adaptive.dash import manifest as manifest_of
+from castd.adaptive.hls import _directives
+from castd.adaptive.outputs import Outputs
 from castd.config import Config, Current
-from castd.delivery import playlists
-from castd.delivery.dash import manifest as manifest_of
-from castd.delivery.hls import _directives
-from castd.delivery.outputs import Outputs
 from castd.delivery.pace import asked_entry, entry_at
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.title_marks import TitleMark
 from castd.errors import ClientError, FramingError
 from castd.http.links import public_url
 from castd.http.messages import Request, parse_query
+from castd.segments.segmenter import Segmenter
+from castd.segments.title_marks import TitleMark
 from castd.wire import fmp4, m3u8, mpd, mpegts
 from castd.wire.packets import depacketizer
 from castd.wire.silence import silence_after
@@ -34,11 +34,11 @@ from castd.wire.timed_id3 import Event, tag
 from castd.wire.track import Packet, Track, Unsupported
 from castd.wire.unmakeable import Unmakeable
 from tests import hls
-from tests.delivery.studio import Studio, catch_up
 from tests.fuzz.framing import mended, run_through
 from tests.fuzz.harness import pieces, split_off, target
 from tests.fuzz.heads import check_status
 from tests.fuzz.texts import check_line, text_of
+from tests.segments.studio import Studio, catch_up
 from tests.wire import boxes
 from tests.wire.transport import Reader
 

@@ -16,8 +16,8 @@ from castd.mount.registry import Registry
 from castd.upgrade.channel import Channel
 from castd.upgrade.messages import MountTold
 from castd.upgrade.taking import Predecessor
-from tests.delivery.studio import Pages
-from tests.delivery.test_segmenter import FIXTURES
+from tests.segments.studio import Pages
+from tests.segments.test_segmenter import FIXTURES
 
 if TYPE_CHECKING:
     from castd.upgrade.parts import Parts

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.unison import Stretch, Unison
+from castd.segments.segmenter import Segmenter
+from castd.segments.unison import Stretch, Unison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from castd.config import Config
-    from castd.delivery.segmenter_state import SegmenterState
-    from castd.delivery.spool import Spool
     from castd.mount.mount import Mount
     from castd.mount.timeline import Title
+    from castd.segments.segmenter_state import SegmenterState
+    from castd.segments.spool import Spool
     from castd.wire.framer import Run
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Segmenters:
         config: in force at the start.
 
     Attributes:
-        reach: seconds that playlists of a mount reach back by; see castd.delivery.windows.
+        reach: seconds that playlists of a mount reach back by; see castd.segments.windows.
         made: set and replaced whenever there is another segmenter.
         closed: there are to be no more.
     """

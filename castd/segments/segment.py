@@ -67,7 +67,7 @@ class Part(NamedTuple):
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a segment's bytes lie in a spool; see castd.delivery.spool.
+    """Where a segment's bytes lie in a spool; see castd.segments.spool.
 
     Attributes:
         position: of the first.

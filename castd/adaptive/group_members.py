@@ -1,4 +1,4 @@
-"""Which of a group's mounts a player may have now: for the first answers of castd.delivery.groups."""
+"""Which of a group's mounts a player may have now: for the first answers of castd.adaptive.groups."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from castd.delivery import playlists
-from castd.delivery.segmenters import is_away
+from castd.adaptive import playlists
 from castd.errors import ClientError
 from castd.http.messages import ANY_ORIGIN
 from castd.http.routes import PUBLIC
+from castd.segments.segmenters import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from castd.adaptive.outputs import Outputs
     from castd.config import Current
-    from castd.delivery.outputs import Outputs
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segmenters import Segmenters
     from castd.http.messages import Request
     from castd.http.routes import Grant
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.segmenters import Segmenters
 
 log = logging.getLogger(__name__)
 

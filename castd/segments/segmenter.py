@@ -19,22 +19,22 @@ from math import ceil
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from castd.delivery.arrivals import come_finely, zero_at
-from castd.delivery.changes import Changes
-from castd.delivery.held import Held
-from castd.delivery.muxers import Muxer, kind_for, muxer_of
-from castd.delivery.rows import Rows
-from castd.delivery.segmenter_state import SegmenterState, SegmentState
-from castd.delivery.segments import Part, Period, Segment
-from castd.delivery.title_marks import TitleMarks
 from castd.errors import FramingError
+from castd.segments.arrivals import come_finely, zero_at
+from castd.segments.changes import Changes
+from castd.segments.held import Held
+from castd.segments.muxers import Muxer, kind_for, muxer_of
+from castd.segments.rows import Rows
+from castd.segments.segment import Part, Period, Segment
+from castd.segments.segmenter_state import SegmenterState, SegmentState
+from castd.segments.title_marks import TitleMarks
 from castd.wire.packets import Packet, Unsupported, depacketizer
 from castd.wire.timed_id3 import Event
 
 if TYPE_CHECKING:
-    from castd.delivery.spool import Spool
-    from castd.delivery.unison import Unison
     from castd.mount.mount import Mount
+    from castd.segments.spool import Spool
+    from castd.segments.unison import Unison
     from castd.wire.packets import Depacketizer, Track
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ _TOLD = (
     "joined",
 )  # fmt: skip
 _TOLD_PRIVATELY = ("splices_from", "time", "pending", "pending_start", "origin")
-"""Fields of castd.delivery.segmenter_state.SegmenterState that a segmenter has as they are."""
+"""Fields of castd.segments.segmenter_state.SegmenterState that a segmenter has as they are."""
 
 GOES_ON_SECONDS = 2.0
 """Before the place where a new depacketizer goes on, it reads so much again: no packet lies on more pages."""
@@ -76,7 +76,7 @@ class Segmenter:
         target: EXT-X-TARGETDURATION, seconds.
         part_target: seconds, of the longest part; 0 before the first packet.
         held: all segments that may be asked for, oldest first; the last may be incomplete.
-        rows: of its playlists, as far as castd.delivery.playlists keeps them.
+        rows: of its playlists, as far as castd.adaptive.playlists keeps them.
         titles: those told.
         refused: why there can be no segments, a sentence for listeners; "" while there can.
         low_latency: audio comes finely enough for parts to be worth asking for.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from castd.delivery.changes import ANY, SLICE, Changes, Place
-from castd.delivery.segmenter import Segmenter
-from tests.delivery.studio import Studio, catch_up
+from castd.segments.changes import ANY, SLICE, Changes, Place
+from castd.segments.segmenter import Segmenter
+from tests.segments.studio import Studio, catch_up
 
 
 async def test_only_those_are_woken_who_have_what_they_wait_for() -> None:

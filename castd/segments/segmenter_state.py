@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from castd.delivery.muxers import Kind
-from castd.delivery.segments import Part, Period, Place, Segment
-from castd.delivery.spool import SpoolState
-from castd.delivery.title_marks import TitleMark
-from castd.delivery.unison import Stretch
+from castd.segments.muxers import Kind
+from castd.segments.segment import Part, Period, Place, Segment
+from castd.segments.spool import SpoolState
+from castd.segments.title_marks import TitleMark
+from castd.segments.unison import Stretch
 from castd.wire.packets import Packet
 
 
 class PartState(NamedTuple):
-    """See castd.delivery.segments.Part. What is told is any bytes, and what is read is bytes."""
+    """See castd.segments.segment.Part. What is told is any bytes, and what is read is bytes."""
 
     start: int
     samples: int
@@ -24,7 +24,7 @@ class PartState(NamedTuple):
 
 
 class SegmentState(msgspec.Struct):
-    """See castd.delivery.segments.Segment.
+    """See castd.segments.segment.Segment.
 
     Attributes:
         period: its place among those told beside.
@@ -65,18 +65,18 @@ class SegmentState(msgspec.Struct):
 
 
 class SegmenterState(msgspec.Struct):
-    """See castd.delivery.segmenter.Segmenter.
+    """See castd.segments.segmenter.Segmenter.
 
     Attributes:
         muxer: the state of it.
         period: the place of the one that goes on; None if none does.
         time: media time of the next packet, in samples.
         pending: packets of the part that is being made, from `pending_start` on.
-        origin: see castd.delivery.segments.Period; None where media time counted from the beginning of the mount, as it
+        origin: see castd.segments.segment.Period; None where media time counted from the beginning of the mount, as it
             once did: nobody can go on with that.
         spool: its file goes beside the ring's.
         spool_bytes: that it may have.
-        stretches, watched: see castd.delivery.unison.Unison.
+        stretches, watched: see castd.segments.unison.Unison.
     """
 
     session: str

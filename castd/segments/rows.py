@@ -14,7 +14,7 @@ from castd.wire.gzip_pieces import Piece
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from castd.delivery.segments import Segment
+    from castd.segments.segment import Segment
 
 BLOCK = 64
 """Segments of successive numbers, from a multiple of it on."""

@@ -14,13 +14,13 @@ import msgspec
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from castd.adaptive.session import Session, SessionState
+from castd.adaptive.sessions import IDLE_SECONDS
 from castd.config import Group, Limits
-from castd.delivery.segmenters import AWAY_SECONDS
-from castd.delivery.session import Session, SessionState
-from castd.delivery.sessions import IDLE_SECONDS
 from castd.mount.party import Goodbye
+from castd.segments.segmenters import AWAY_SECONDS
 from tests import hls, mpd
-from tests.delivery.test_hls import aac
+from tests.adaptive.test_hls import aac
 from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head
 
 FIRST, MANIFEST = "/radio/hls/index.m3u8", "/radio/dash/manifest.mpd"

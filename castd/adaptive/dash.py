@@ -12,27 +12,27 @@ from base64 import b64encode
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from castd.delivery import playlists
-from castd.delivery.hls import redirect
-from castd.delivery.outputs import NOT_KEPT, SHARED, Outputs, shared
-from castd.delivery.segments import init_name, timed_name
-from castd.delivery.sessions import TOKEN
+from castd.adaptive import playlists
+from castd.adaptive.hls import redirect
+from castd.adaptive.outputs import NOT_KEPT, SHARED, Outputs, shared
+from castd.adaptive.sessions import TOKEN
 from castd.errors import ClientError
 from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, Response, quote_mount
+from castd.segments.segment import init_name, timed_name
 from castd.wire import mpd
 from castd.wire.fmp4 import ID3_SCHEME
 
 if TYPE_CHECKING:
+    from castd.adaptive.groups import Groups
+    from castd.adaptive.sessions import Sessions
     from castd.config import Current
-    from castd.delivery.groups import Groups
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segments import Period, Segment
-    from castd.delivery.sessions import Sessions
-    from castd.delivery.title_marks import TitleMark
     from castd.http.connection import Exchange
     from castd.http.routes import Call
     from castd.mount.mount import Clock
+    from castd.segments.segment import Period, Segment
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.title_marks import TitleMark
 
 PROTOCOL = "dash"
 
@@ -58,7 +58,7 @@ class Dash:
         """GET and HEAD of the manifest.
 
         Raises:
-            ClientError: see castd.delivery.outputs; 404 for what DASH does not carry; 503: there is no room.
+            ClientError: see castd.adaptive.outputs; 404 for what DASH does not carry; 503: there is no room.
         """
         request = exchange.request
         if self._outputs.is_group(call.mount):

@@ -24,7 +24,7 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 
 from castd.access.crowd import Crowd
-from castd.delivery.session import TOLD, Player, Session, SessionState
+from castd.adaptive.session import TOLD, Player, Session, SessionState
 from castd.errors import ClientError
 from castd.http.messages import Response
 from castd.http.routes import Grant, StayState

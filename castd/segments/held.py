@@ -13,15 +13,15 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from castd.delivery.old_segment import PIECE_BYTES, OldSegment
-from castd.delivery.spool import CHUNK_BYTES, SpoolFull
 from castd.errors import lacks_resources
+from castd.segments.old_segment import PIECE_BYTES, OldSegment
+from castd.segments.spool import CHUNK_BYTES, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from castd.delivery.segments import Period, Segment
-    from castd.delivery.spool import Spool
+    from castd.segments.segment import Period, Segment
+    from castd.segments.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Held:
     Args:
         name: of the mount, for the log.
         now: monotonic time.
-        segment_seconds, window_seconds, target: see castd.delivery.segmenter.Segmenter.
+        segment_seconds, window_seconds, target: see castd.segments.segmenter.Segmenter.
 
     Attributes:
         first: number of the first segment listed.

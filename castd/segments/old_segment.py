@@ -11,8 +11,8 @@ import trio
 from castd.log import warn_rarely
 
 if TYPE_CHECKING:
-    from castd.delivery.segments import Place
-    from castd.delivery.spool import Spool
+    from castd.segments.segment import Place
+    from castd.segments.spool import Spool
 
 PIECE_BYTES = 32 * 1024
 

@@ -11,16 +11,16 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from castd.delivery import dash, playlists
-from castd.delivery.held import FEWEST_LISTED
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.segmenter_state import SegmenterState
-from castd.delivery.segmenters import Segmenters
-from castd.delivery.segments import init_name
+from castd.adaptive import dash, playlists
 from castd.mount.party import Goodbye
 from castd.mount.shape import Shape
+from castd.segments.held import FEWEST_LISTED
+from castd.segments.segment import init_name
+from castd.segments.segmenter import Segmenter
+from castd.segments.segmenter_state import SegmenterState
+from castd.segments.segmenters import Segmenters
 from tests import hls, mpd
-from tests.delivery.studio import SAMPLES, Pages, Studio, catch_up, units
+from tests.segments.studio import SAMPLES, Pages, Studio, catch_up, units
 from tests.support import until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -2,7 +2,7 @@
 
 /radio/hls/index.m3u8        one multivariant playlist; its variants are the playlists of the mounts themselves
 /radio/dash/manifest.mpd     one manifest with a representation for each mount
-/radio/dash/time             see castd.delivery.dash
+/radio/dash/time             see castd.adaptive.dash
 
 Whoever asks has all mounts summoned that are made on demand, as bandwidths are measured and nothing is guessed; as long
 as anybody listens to the group, all of them are kept going, so that a player finds what it changes to. A player may
@@ -15,33 +15,33 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.delivery import group_manifest, playlists
-from castd.delivery.dash import MANIFEST
-from castd.delivery.group_members import Members
-from castd.delivery.hls import FIRST, redirect
-from castd.delivery.outputs import NOT_KEPT, SHARED, shared
-from castd.delivery.segmenters import is_away
-from castd.delivery.sessions import TOKEN, claim_of
+from castd.adaptive import group_manifest, playlists
+from castd.adaptive.dash import MANIFEST
+from castd.adaptive.group_members import Members
+from castd.adaptive.hls import FIRST, redirect
+from castd.adaptive.outputs import NOT_KEPT, SHARED, shared
+from castd.adaptive.sessions import TOKEN, claim_of
 from castd.errors import ClientError
 from castd.http.links import public_url
 from castd.http.messages import ANY_ORIGIN, Response, quote_mount
+from castd.segments.segmenters import is_away
 from castd.wire import m3u8, mpd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from castd.adaptive.group_members import Member
+    from castd.adaptive.outputs import Outputs
+    from castd.adaptive.session import Session
+    from castd.adaptive.sessions import Sessions
     from castd.config import Current
-    from castd.delivery.group_members import Member
-    from castd.delivery.outputs import Outputs
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segmenters import Segmenters
-    from castd.delivery.session import Session
-    from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call, Grant
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.segmenters import Segmenters
 
 SUMMON_SECONDS = 20.0
 """For which the first answer to a plain listener waits for any of a group's mounts."""

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from castd.adaptive import group_manifest, playlists
 from castd.config import Group
-from castd.delivery import group_manifest, playlists
-from castd.delivery.segmenter_state import SegmenterState
-from castd.delivery.segmenters import AWAY_SECONDS, Segmenters, united
+from castd.segments.segmenter_state import SegmenterState
+from castd.segments.segmenters import AWAY_SECONDS, Segmenters, united
 from tests import hls, mpd
-from tests.delivery.studio import Studio, catch_up, units
 from tests.mount.fakes import HandClock
+from tests.segments.studio import Studio, catch_up, units
 from tests.support import configured
 
 if TYPE_CHECKING:
-    from castd.delivery.segmenter import Segmenter
+    from castd.segments.segmenter import Segmenter
 
 NAMES = ("/high", "/low")
 

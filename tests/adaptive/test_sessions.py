@@ -12,14 +12,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from castd.access.links import signed
+from castd.adaptive.session import Session, SessionState
+from castd.adaptive.sessions import REMEMBERED_SECONDS
 from castd.config import Limits
-from castd.delivery.session import Session, SessionState
-from castd.delivery.sessions import REMEMBERED_SECONDS
 from castd.errors import ClientError
 from castd.http.messages import Request
 from castd.http.routes import Grant
 from castd.mount.party import Goodbye
-from tests.delivery.test_hls import FIRST, MEDIA, get, heard, media_url, station
+from tests.adaptive.test_hls import FIRST, MEDIA, get, heard, media_url, station
 from tests.support import ADMIN, Bench, Reply, frames, head
 
 if TYPE_CHECKING:

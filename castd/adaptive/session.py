@@ -1,4 +1,4 @@
-"""One listener by segments, and how another process is told of it; castd.delivery.sessions knows them all."""
+"""One listener by segments, and how another process is told of it; castd.adaptive.sessions knows them all."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from castd.access.links import signed
-from castd.delivery import playlists
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.session import Session
-from castd.delivery.sessions import IDLE_SECONDS, UNHEARD_SECONDS
+from castd.adaptive import playlists
+from castd.adaptive.session import Session
+from castd.adaptive.sessions import IDLE_SECONDS, UNHEARD_SECONDS
 from castd.mount.party import Goodbye
+from castd.segments.segmenter import Segmenter
 from castd.wire.mpd import NAMESPACE
 from tests import hls
-from tests.delivery.studio import Studio, catch_up
+from tests.segments.studio import Studio, catch_up
 from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head, until
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -254,8 +254,8 @@ async def test_tokens_that_are_never_used_are_forgotten(autojump_clock: MockCloc
 async def test_a_flood_of_first_answers_is_no_flood_of_memory(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("castd.delivery.sessions.UNHEARD", 5)
-    monkeypatch.setattr("castd.delivery.sessions.REMEMBERED", 3)
+    monkeypatch.setattr("castd.adaptive.sessions.UNHEARD", 5)
+    monkeypatch.setattr("castd.adaptive.sessions.REMEMBERED", 3)
     async with station() as castd:
         urls = [await media_url(castd) for _ in range(12)]
         held = [each for each in gc.get_objects() if isinstance(each, Session) and each.mount is castd.mount("/live")]

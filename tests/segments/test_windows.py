@@ -13,20 +13,21 @@ import msgspec
 import pytest
 import trio
 
-from castd.delivery import dash, playlists, spool
-from castd.delivery.old_segment import OldSegment
-from castd.delivery.rows import BLOCK, Rows
-from castd.delivery.segmenter import Segmenter
-from castd.delivery.segmenter_state import SegmenterState
-from castd.delivery.segments import Period, Segment
-from castd.delivery.spool import CHUNK_BYTES, Spool, SpoolFull
-from castd.delivery.title_marks import MOST
+from castd.adaptive import dash, playlists
+from castd.segments import spool
+from castd.segments.old_segment import OldSegment
+from castd.segments.rows import BLOCK, Rows
+from castd.segments.segment import Period, Segment
+from castd.segments.segmenter import Segmenter
+from castd.segments.segmenter_state import SegmenterState
+from castd.segments.spool import CHUNK_BYTES, Spool, SpoolFull
+from castd.segments.title_marks import MOST
 from castd.wire.gzip_pieces import gzipped
 from castd.wire.packets import Track
 from tests import hls, mpd
-from tests.delivery.studio import Studio, catch_up, units
-from tests.delivery.test_unison import Ensemble
 from tests.http.test_file_content import Sink
+from tests.segments.studio import Studio, catch_up, units
+from tests.segments.test_unison import Ensemble
 
 HOUR_SECONDS = 3600.0
 
@@ -119,7 +120,7 @@ async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path, monkeypatch: p
 
 
 async def test_what_the_ring_holds_is_there_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("castd.delivery.segmenter.STEP_BYTES", 20_000)
+    monkeypatch.setattr("castd.segments.segmenter.STEP_BYTES", 20_000)
     studio = Studio()
     studio.mount.reconfigure(replace(studio.mount.settings, ring_seconds=400.0))
     studio.play(100)
@@ -257,7 +258,7 @@ async def test_a_full_disk_gives_what_it_has(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(spool, "CHUNK_BYTES", 65_536)
-    monkeypatch.setattr("castd.delivery.held.CHUNK_BYTES", 65_536)
+    monkeypatch.setattr("castd.segments.held.CHUNK_BYTES", 65_536)
     monkeypatch.setattr(f"{__name__}.CHUNK_BYTES", 65_536)
     monkeypatch.setattr(spool, "_allocate", allocate)
     segmenter = await windowed(studio, tmp_path, 400, 65_536 * 40)

@@ -2,7 +2,7 @@
 
 /live/hls/index.m3u8                        the multivariant playlist: sends a player on with a token of its own
 /live/hls/audio.m3u8?session=TOKEN          the media playlist; who asks for it listens
-/live/hls/SESSION-NUMBER.m4s                a segment, .ts for MPEG-TS; castd.delivery.outputs answers with files
+/live/hls/SESSION-NUMBER.m4s                a segment, .ts for MPEG-TS; castd.adaptive.outputs answers with files
 /live/hls/SESSION-NUMBER.PART.m4s           a part of one
 /live/hls/SESSION-PERIOD.mp4                an initialisation segment
 """
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.delivery import playlists
-from castd.delivery.outputs import NOT_KEPT, SHARED, Outputs, shared
-from castd.delivery.sessions import TOKEN
+from castd.adaptive import playlists
+from castd.adaptive.outputs import NOT_KEPT, SHARED, Outputs, shared
+from castd.adaptive.sessions import TOKEN
 from castd.errors import ClientError
 from castd.http.messages import ANY_ORIGIN, Response, quote_mount
 from castd.wire import m3u8
 
 if TYPE_CHECKING:
-    from castd.delivery.groups import Groups
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.sessions import Sessions
+    from castd.adaptive.groups import Groups
+    from castd.adaptive.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
+    from castd.segments.segmenter import Segmenter
 
 PROTOCOL = "hls"
 
@@ -45,7 +45,7 @@ class Hls:
         """GET and HEAD of the first playlist.
 
         Raises:
-            ClientError: see castd.delivery.outputs; 503: there is no room.
+            ClientError: see castd.adaptive.outputs; 503: there is no room.
         """
         request = exchange.request
         if self._outputs.is_group(call.mount):
@@ -72,7 +72,7 @@ class Hls:
         """GET and HEAD of the media playlist, which a player may have wait for a segment or part.
 
         Raises:
-            ClientError: see castd.delivery.outputs; 400: what it waits for does not come soon, or makes no sense; 503:
+            ClientError: see castd.adaptive.outputs; 400: what it waits for does not come soon, or makes no sense; 503:
                 it did not come, or there is no room.
         """
         request = exchange.request

@@ -12,8 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from castd.delivery.segmenter import Segmenter
     from castd.mount.mount import Mount
+    from castd.segments.segmenter import Segmenter
 
 NEAR_SECONDS = 1.0
 """Periods of two mounts that begin so close to each other begin for one reason, as where one is made of the other."""

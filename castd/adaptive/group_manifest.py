@@ -1,4 +1,4 @@
-"""The manifest of a group: mounts that count periods in unison (castd.delivery.unison), as representations."""
+"""The manifest of a group: mounts that count periods in unison (castd.segments.unison), as representations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from castd.delivery import dash
+from castd.adaptive import dash
 from castd.http.messages import quote_mount
 from castd.wire import mpd
 from castd.wire.fmp4 import ID3_SCHEME
@@ -15,9 +15,9 @@ from castd.wire.fmp4 import ID3_SCHEME
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segments import Segment
-    from castd.delivery.unison import Stretch
+    from castd.segments.segment import Segment
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.unison import Stretch
 
 OVERLAP_SECONDS = 0.002
 """By which a segment must reach into a period, to be one of its."""

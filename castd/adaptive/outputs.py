@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.access.bans import refuse_unlisted
-from castd.delivery.old_segment import OldSegment
-from castd.delivery.playlists import BLOCK_TARGETS, Kept, place
-from castd.delivery.segments import FILE, MP4_TYPE, TS_TYPE
+from castd.adaptive.playlists import BLOCK_TARGETS, Kept, place
 from castd.errors import ClientError, lacks_resources
 from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
 from castd.http.messages import ANY_ORIGIN, Response
 from castd.log import warn_rarely
+from castd.segments.old_segment import OldSegment
+from castd.segments.segment import FILE, MP4_TYPE, TS_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from castd.adaptive.playlists import Text
+    from castd.adaptive.sessions import Sessions
     from castd.config import Current
-    from castd.delivery.changes import Place
-    from castd.delivery.playlists import Text
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segmenters import Segmenters
-    from castd.delivery.segments import Segment
-    from castd.delivery.sessions import Sessions
     from castd.http.connection import Exchange
     from castd.http.messages import Request
     from castd.http.routes import Call
     from castd.mount.aliases import Aliases
     from castd.mount.mount import Mount
+    from castd.segments.changes import Place
+    from castd.segments.segment import Segment
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.segmenters import Segmenters
 
 FOR_EVER = ("Cache-Control", "public, max-age=31536000, immutable")
 """A name stands for the same bytes for ever."""
@@ -76,7 +76,7 @@ class Outputs:
         self._summon = summon
 
     def is_group(self, name: str) -> bool:
-        """Whether a name is a group's; see castd.delivery.groups."""
+        """Whether a name is a group's; see castd.adaptive.groups."""
         return self._aliases.is_group(name)
 
     def mount(self, request: Request) -> str:

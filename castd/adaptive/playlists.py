@@ -14,18 +14,18 @@ from math import ceil
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
-from castd.delivery.segments import init_name, part_name, segment_name
 from castd.errors import ClientError
+from castd.segments.segment import init_name, part_name, segment_name
 from castd.wire import m3u8
 from castd.wire.gzip_pieces import Piece, gzipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from castd.delivery.changes import Place
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segments import Segment
-    from castd.delivery.title_marks import TitleMark
+    from castd.segments.changes import Place
+    from castd.segments.segment import Segment
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.title_marks import TitleMark
 
 TITLES = "castd.title"
 """CLASS of the date ranges that tell titles."""
@@ -222,7 +222,7 @@ def _range(mark: TitleMark) -> m3u8.DateRange:
 
 
 def place(number: int, part: int | None) -> Place:
-    """Where a segmenter has made a segment or part, as castd.delivery.changes counts it."""
+    """Where a segmenter has made a segment or part, as castd.segments.changes counts it."""
     return (number + 1, 0) if part is None else (number, part + 1)
 
 

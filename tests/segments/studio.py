@@ -17,8 +17,8 @@ from castd.wire.ogg_pages import PageCutter
 from tests.mount.fakes import HandClock, source
 
 if TYPE_CHECKING:
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segments import Segment
+    from castd.segments.segment import Segment
+    from castd.segments.segmenter import Segmenter
 
 SAMPLES = 1024
 

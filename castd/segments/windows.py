@@ -1,7 +1,7 @@
 """Has playlists and manifests reach back as far as listeners may go back, where a mount's ring is on file.
 
 Such a mount's segments are made whether somebody asks for them or not, so that a playlist is an hour long when the
-first player comes; the older ones are put by on the disk (castd.delivery.spool). One task looks after all of them. It
+first player comes; the older ones are put by on the disk (castd.segments.spool). One task looks after all of them. It
 waits for the disk, and nobody waits for it: where the disk is too slow, full or broken, playlists are short.
 """
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.delivery.muxers import offered
-from castd.delivery.spool import Spool
 from castd.errors import lacks_resources
+from castd.segments.muxers import offered
+from castd.segments.spool import Spool
 
 if TYPE_CHECKING:
     from castd.config import Current
-    from castd.delivery.segmenter import Segmenter
-    from castd.delivery.segmenters import Segmenters
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
+    from castd.segments.segmenter import Segmenter
+    from castd.segments.segmenters import Segmenters
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from zlib import crc32
 import msgspec
 import trio
 
-from castd.delivery.segments import Place
 from castd.mount.rewind import FOLDER, RESERVE_BYTES
+from castd.segments.segment import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -40,8 +40,12 @@ class OldSegment:
         Raises:
             OSError: the disk does not give it.
         """
-        first = await spool.piece(place, 0, min(PIECE_BYTES, place.size))
-        return cls(spool, place, first) if first is not None else None
+        spool.retain()  # else it may go between its first piece and the others
+        try:
+            first = await spool.piece(place, 0, min(PIECE_BYTES, place.size))
+            return cls(spool, place, first) if first is not None else None
+        finally:
+            spool.release()
 
     async def send(self, stream: trio.abc.SendStream, stall_seconds: float) -> None:
         """Send it all.

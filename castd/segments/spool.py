@@ -74,7 +74,7 @@ class Spool:
         self._slots, self._count = dict(state.slots), state.count
         self._free = sorted({*range(self._count)} - {*self._slots.values()}, reverse=True)
         self._users = 0
-        self._closed = False
+        self._closed = self._is_gone = False
         self.allow(wanted)
 
     @classmethod
@@ -198,10 +198,6 @@ class Spool:
         finally:  # the thread has come to its end: a descriptor that is closed under it might be another file's
             self.release()
 
-    @property
-    def _is_gone(self) -> bool:
-        return self._closed and not self._users
-
     def retain(self) -> None:
         """Have it stay readable, even closed, until `release`. What another process puts there meanwhile is found out
         by checksums."""
@@ -213,7 +209,8 @@ class Spool:
         self._settle()
 
     def _settle(self) -> None:
-        if self._closed and not self._users:
+        if self._closed and not self._users and not self._is_gone:
+            self._is_gone = True  # its number may be another file's from now on
             os.close(self.descriptor)
 
 

@@ -15,7 +15,7 @@ import trio
 
 from castd.adaptive import dash, playlists
 from castd.segments import spool
-from castd.segments.old_segment import OldSegment
+from castd.segments.old_segment import PIECE_BYTES, OldSegment
 from castd.segments.rows import BLOCK, Rows
 from castd.segments.segment import Period, Segment
 from castd.segments.segmenter import Segmenter
@@ -340,6 +340,35 @@ async def test_a_descriptor_is_closed_when_nobody_reads_any_more(
     assert await small.get(place) == b"x" * 1000
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(small.descriptor)
+
+
+async def test_a_spool_that_closes_while_an_old_segment_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on being read to its end, and then the descriptor is closed once: its number is another file's soon."""
+    small = await Spool.open(str(tmp_path), 4 * CHUNK_BYTES)
+    data = os.urandom(3 * PIECE_BYTES)
+    [place] = await small.put([data])
+    read = spool._read
+
+    def slowly(descriptor: int, extents: list[tuple[int, int]]) -> bytes:
+        trio.from_thread.run_sync(small.close)
+        return read(descriptor, extents)
+
+    monkeypatch.setattr(spool, "_read", slowly)
+    found = await OldSegment.find(small, place)
+    assert found is not None
+    sink = Sink()
+    await found.send(sink, 1.0)
+    assert sink.body == data
+    closed: list[int] = []
+    monkeypatch.setattr(os, "close", closed.append)
+    found.close()
+    small.retain()
+    small.release()
+    monkeypatch.undo()
+    assert closed == [small.descriptor], "once"
+    os.close(small.descriptor)
 
 
 def test_rows_are_written_once() -> None:

@@ -95,6 +95,15 @@ class Members:
                 found.append(Member(mount, segmenter))
         return [each for each in found if not is_away(each.mount)] or found
 
+    async def admit(self, request: Request, names: Sequence[str]) -> bool:
+        """Whether a request may have all of some mounts, by what it shows itself."""
+        for name in names:
+            try:
+                (await self._may_listen(request, name)).close()
+            except ClientError:
+                return False
+        return True
+
     async def gather(self, request: Request, name: str, kind: str = "") -> list[Member]:
         """The mounts of a group that a player may have now, the one to begin with first, all in one kind of container.
 

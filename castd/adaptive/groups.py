@@ -123,12 +123,10 @@ class Groups:
             ClientError: as `multivariant`.
         """
         request, name = exchange.request, call.mount
-        session = self._sessions.find(request)
-        if session is None or session.gone is not None:
-            session = self._sessions.known(request, name, "dash")
-        if session is not None and session.group == name and request.method == "GET":
-            members = self._members.ready(session.allowed)
-            if members and (TOKEN in request.query or not session.uses_token):
+        session = await self._returning(request, name) if request.method == "GET" else None
+        if session is not None:
+            there = [each for each in session.allowed if each in self._members.names(name)]  # it may have changed
+            if members := self._members.ready(there):
                 session.uses_token |= session is self._sessions.find(request)
                 return self._manifest_for(request, name, session, members)
         members = await self._members.gather(request, name, kind="m4s")
@@ -150,6 +148,18 @@ class Groups:
         finally:
             for each in members:
                 each.grant.close()
+
+    async def _returning(self, request: Request, name: str) -> Session | None:
+        """The session of a player that asks for a group's manifest again: by its token or, where it makes no use of
+        that, by its address and agent. The latter open no door, as another one may have the same."""
+        session = self._sessions.find(request)
+        if session is not None and session.gone is None:
+            return session if session.group == name else None
+        session = self._sessions.known(request, name, "dash")
+        if session is None or session.group != name or (session.uses_token and not claim_of(request)):
+            return None
+        admitted = await self._members.admit(request, session.allowed)
+        return session if admitted and session.gone is None else None
 
     def _manifest_for(self, request: Request, name: str, session: Session, members: Sequence[Member]) -> Response:
         text = self._text(name, members)

@@ -14,6 +14,7 @@ import msgspec
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from castd.access.hashes import hashed
 from castd.adaptive.session import Session, SessionState
 from castd.adaptive.sessions import IDLE_SECONDS
 from castd.config import Group, Limits
@@ -21,7 +22,7 @@ from castd.mount.party import Goodbye
 from castd.segments.segmenters import AWAY_SECONDS
 from tests import hls, mpd
 from tests.adaptive.test_hls import aac
-from tests.support import ADMIN, Bench, Reply, bench, configured, frames, head
+from tests.support import ADMIN, Bench, Reply, basic, bench, configured, frames, head
 
 FIRST, MANIFEST = "/radio/hls/index.m3u8", "/radio/dash/manifest.mpd"
 
@@ -171,6 +172,22 @@ async def test_who_may_listen_is_asked_of_each_mount(autojump_clock: MockClock, 
         assert (await get(castd, "/radio", method="HEAD")).status == 401, "the first of its mounts"
 
 
+async def test_an_address_and_an_agent_open_no_door(autojump_clock: MockClock, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"ann:{hashed('right')}\n")
+    async with station(settings={"/high": {"users_file": str(users)}}) as castd:
+        ann = {"Authorization": basic("ann", "right")}
+        for _ in range(3):
+            assert "/high/" in (await get(castd, MANIFEST, ann)).text
+        assert sum(heard(castd).values()) == 1
+        for query in ("", "?session=x", "?session=0123456789abcdef"):
+            another = await get(castd, MANIFEST + query)
+            assert (another.status, "/low/" in another.text, "/high/" in another.text) == (200, True, False), query
+        first = await get(castd, MANIFEST, {"User-Agent": "other"} | ann)
+        [location] = re.findall(r"<Location>(.*)</Location>", first.text)
+        assert "/high/" in (await get(castd, location.removeprefix("http://radio.test"))).text, "its token does"
+
+
 async def test_a_mount_that_goes_away(autojump_clock: MockClock) -> None:
     async with station() as castd:
         high, low = await variants(castd)
@@ -254,6 +271,20 @@ async def test_a_reload(autojump_clock: MockClock) -> None:
             assert (await get(castd, FIRST)).status == (200 if groups is BOTH else 404)
             for url in (high, low):
                 assert (await get(castd, url)).status == 200, "who listens goes on"
+
+
+async def test_a_reload_that_takes_a_mount_from_a_group(autojump_clock: MockClock) -> None:
+    async with station() as castd:
+        [location] = re.findall(r"<Location>(.*)</Location>", (await get(castd, MANIFEST)).text)
+        url = location.removeprefix("http://radio.test")
+        assert "/high/" in (await get(castd, url)).text
+        current = castd.server.current
+        config = replace(current.config, groups={"/radio": Group(mounts=("/low", "/more"))})
+        commit = castd.server.segmenters.prepare(config)
+        current.config = config
+        commit()
+        reply = await get(castd, url)
+        assert (reply.status, "/low/" in reply.text, "/high/" in reply.text) == (200, True, False)
 
 
 async def test_a_cache(autojump_clock: MockClock) -> None:

@@ -100,7 +100,8 @@ if TYPE_CHECKING:
     from castd.access.secrets import Secrets
     from castd.config import Config
     from castd.delivery.listener import Listener
-    from castd.http.routes import Handler
+    from castd.http.messages import Request
+    from castd.http.routes import Grant, Handler
     from castd.upgrade.taking import Predecessor
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,7 @@ class Server:
             self.admission.audience,
             (playlists := Playlists(self.current, aliases, Files(self.current, self.registry.totals).serve)).serve,
             lambda name: self.groups.summon(name),
+            self._may_listen,
             self.relays.trail,
             lambda path: self.router.methods(path),
             self.url_auths.go_on_with,
@@ -185,7 +187,7 @@ class Server:
         outputs = Outputs(current, aliases, self.segmenters, self.sessions, self.renditions.summon)
         self.groups = Groups(
             current, self.registry, outputs, self.segmenters, self.sessions, self.renditions.summon,
-            lambda request, mount: self.gate.authorise(self._listening, request, mount),
+            self._may_listen,
         )  # fmt: skip
         self.intake = Intake(self.current, self.registry, self.records)
         self.router = Router(self._routes(aliases, playlists, outputs))
@@ -201,6 +203,10 @@ class Server:
     def config(self) -> Config:
         """In force now."""
         return self.current.config
+
+    async def _may_listen(self, request: Request, mount: str) -> Grant:
+        """What a request is granted at a mount, as if it had asked for that itself."""
+        return await self.gate.authorise(self._listening, request, mount)
 
     def _routes(self, aliases: Aliases, playlists: Playlists, outputs: Outputs) -> list[Route]:
         """The whole table, in order of precedence: the last row takes every path the others did not."""

@@ -82,6 +82,7 @@ class Icecast:
         audience: counts listeners by address.
         elsewhere: answers GET and HEAD on what is no mount.
         summon: has a mount that is pulled on demand pulled, and says whether it is there.
+        may_listen: what a request is granted at a mount; raises ClientError.
         allowed: the methods of a path.
         trail: what a mount's stream came through, for other servers that pull it.
         go_on_with_stay: makes a stay of what another process told of it.
@@ -97,6 +98,7 @@ class Icecast:
         audience: Crowd,
         elsewhere: Handler,
         summon: Callable[[str], Awaitable[bool]],
+        may_listen: Callable[[Request, str], Awaitable[Grant]],
         trail: Callable[[Mount], tuple[str, ...]],
         allowed: Callable[[str], list[str]],
         go_on_with_stay: Callable[[StayState], Stay],
@@ -115,6 +117,7 @@ class Icecast:
         self._intros = Intros()
         self._elsewhere = elsewhere
         self._summon = summon
+        self._may_listen = may_listen
         self._trail = trail
         self._players: dict[str, Listener] = {}
 
@@ -130,6 +133,8 @@ class Icecast:
             mount = None
         if mount is None and request.method == "GET" and await self._summon(call.mount):
             mount = self._aliases.find(call.mount)
+            if mount is not None and self._aliases.is_group(call.mount):
+                return await self._listen_to_one(exchange, call, mount.name)
         if mount is None:
             if self._aliases.is_group(call.mount):
                 names = ", ".join(self._current.config.groups[call.mount].mounts)
@@ -159,6 +164,20 @@ class Icecast:
             raise ClientError(404, "the source has just left for good")
         self._hand_over(exchange, found, intro, call.grant)
         return None
+
+    async def _listen_to_one(self, exchange: Exchange, call: Call, mount: str) -> Response | None:
+        """Answer a listener of a group by one of its mounts: nobody could ask whether it may listen to that before it
+        was there.
+
+        Raises:
+            ClientError: see listen; 401 or 403: it may not.
+        """
+        grant = await self._may_listen(exchange.request, mount)
+        exchange.user = grant.user
+        try:
+            return await self.listen(exchange, replace(call, mount=mount, user=grant.user, grant=grant))
+        finally:
+            grant.close()
 
     def mount(self, request: Request) -> str:
         """The name of the mount that a request for any path is about: of one that is here, or that is configured."""

@@ -15,13 +15,26 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from castd.config import Auth, Certificate, Config, Delivery, Listen, Master, Relay
+from castd.access.hashes import hashed
+from castd.config import Auth, Certificate, Config, Delivery, Group, Listen, Master, Relay
 from castd.http import fetch
 from castd.ingest import relays as relays_module
 from castd.ingest import upstream as upstream_module
 from castd.wire.icy import block
 from castd.wire.reply_head import NotAReply, find_reply_head
-from tests.support import ADMIN, FRAME_BYTES, SOURCE, Encoder, Serving, configured, frames, head, serving, until
+from tests.support import (
+    ADMIN,
+    FRAME_BYTES,
+    SOURCE,
+    Encoder,
+    Serving,
+    basic,
+    configured,
+    frames,
+    head,
+    serving,
+    until,
+)
 from tests.test_tls import make_certificate
 
 
@@ -258,6 +271,26 @@ async def test_on_demand(monkeypatch: pytest.MonkeyPatch) -> None:
                     assert master.server.registry.listeners == 1
                 await until(lambda: "/copy" not in castd.server.registry.mounts)
             assert (await castd.ask(head("GET", "/nothing"))).status == 404
+
+
+async def test_on_demand_a_group_lets_nobody_in_to_a_guarded_mount(tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"ann:{hashed('right')}\n")
+    async with serving() as master, await master.encoder("/live") as encoder:
+        await encoder.push(40)
+        await until(lambda: begun(master, "/live"))
+        lazy = replace(
+            slave(url(master), on_demand=True),
+            mounts={"/copy": {"users_file": str(users)}},
+            groups={"/radio": Group(mounts=("/copy",))},
+        )
+        async with serving(lazy) as castd:
+            reply = await castd.ask(head("GET", "/radio"))
+            assert (reply.status, "www-authenticate" in reply.headers) == (401, True)
+            async with await castd.ear("/radio", {"Authorization": basic("ann", "right")}) as ear:
+                assert (await ear.exactly(FRAME_BYTES)) == frames(0, 1)
+                [listener] = castd.mount("/copy").listeners.values()
+                assert listener.user == "ann"
 
 
 async def test_a_slave_has_what_its_master_has() -> None:

@@ -116,6 +116,8 @@ class Spool:
             if (self._count + 1) * CHUNK_BYTES > self.capacity:
                 raise SpoolFull
             await self._allocate()
+        if self._closed:  # another process may have these slots, even if something is still read here
+            raise OSError(errno.EBADF, "it is closed")
         self._slots |= {each: self._free.pop() for each in lacking}
         self.head += size
         extents = list(self._extents(start, size))

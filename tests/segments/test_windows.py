@@ -371,6 +371,23 @@ async def test_a_spool_that_closes_while_an_old_segment_is_found(
     os.close(small.descriptor)
 
 
+async def test_nothing_is_put_by_where_another_process_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if it was under way, and somebody still reads here what is old."""
+    small = await Spool.open(str(tmp_path), 4 * CHUNK_BYTES)
+    allocate = spool._allocate
+
+    def slowly(descriptor: int, offset: int) -> None:
+        trio.from_thread.run_sync(small.close)
+        allocate(descriptor, offset)
+
+    monkeypatch.setattr(spool, "_allocate", slowly)
+    small.retain()
+    with pytest.raises(OSError, match="closed"):
+        await small.put([b"x" * 1000])
+    assert os.pread(small.descriptor, 1000, 0) == bytes(1000)
+    small.release()
+
+
 def test_rows_are_written_once() -> None:
     """And deflated once: what is new costs as much after an hour as at the beginning."""
     written: list[int] = []

@@ -199,6 +199,7 @@ class Groups:
         session = self._sessions.welcome(request, first.mount, first.grant, protocol, name, allowed)
         if not isinstance(session, Response) and session.group:
             session.more_stays = [stay for each in open_ones[1:] if (stay := each.grant.keep()) is not None]
+            session.user = next((each.grant.user for each in open_ones if each.grant.user), "")
             session.most_seconds = min((each.grant.seconds for each in open_ones if each.grant.seconds), default=0.0)
         return session
 

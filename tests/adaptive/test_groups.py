@@ -188,6 +188,20 @@ async def test_an_address_and_an_agent_open_no_door(autojump_clock: MockClock, t
         assert "/high/" in (await get(castd, location.removeprefix("http://radio.test"))).text, "its token does"
 
 
+async def test_users_have_as_many_sessions_as_they_may_at_each_mount(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Also of a group whose first mount is everybody's."""
+    users = tmp_path / "users"
+    users.write_text(f"ann:{hashed('right')}\n")
+    async with station(settings={"/low": {"users_file": str(users), "max_sessions_per_user": 1}}) as castd:
+        ann = {"Authorization": basic("ann", "right")}
+        for _ in range(2):
+            high, low = await variants(castd, ann)
+            for url in (high, low):
+                assert (await get(castd, url)).status == 200
+        assert heard(castd) == {"/high": 0, "/low": 1}
+        assert session(castd).user == "ann"
+
+
 async def test_a_mount_that_goes_away(autojump_clock: MockClock) -> None:
     async with station() as castd:
         high, low = await variants(castd)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from castd.segments.segmenter import Segmenter
+from castd.segments.segmenter_state import SegmenterState
 from castd.segments.unison import Stretch, Unison
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from castd.config import Config
     from castd.mount.mount import Mount
     from castd.mount.timeline import Title
-    from castd.segments.segmenter_state import SegmenterState
     from castd.segments.spool import Spool
     from castd.wire.framer import Run
 
@@ -153,7 +153,7 @@ class Segmenters:
                 spool.close()
             return
         self._asked[mount] = mount.clock.monotonic()
-        segmenter = Segmenter.of(state, mount, spool)
+        segmenter = state.segmenter(mount, spool)
         unison = self._unisons.get(mount.name)
         if unison is not None:
             stretches = state.stretches or [Stretch(segmenter.next_start[0], 0.0)]
@@ -163,7 +163,7 @@ class Segmenters:
     def state(self, mount: Mount) -> SegmenterState | None:
         """The segments of a mount, for another process; None if there are none."""
         found = self._by_mount.get(mount)
-        return found[0].state() if found is not None else None
+        return SegmenterState.of(found[0]) if found is not None else None
 
     def spool(self, mount: Mount) -> Spool | None:
         """Where the old segments of a mount are; its descriptor goes with the state."""

@@ -12,6 +12,7 @@ import trio
 from castd.http.connection import TOGETHER_BYTES
 from castd.segments.old_segment import PIECE_BYTES, OldSegment
 from castd.segments.segmenter import Segmenter
+from castd.segments.segmenter_state import SegmenterState
 from castd.segments.spool import CHUNK_BYTES, Spool
 from tests.adaptive.test_hls import get, media_url, station
 from tests.http.test_file_content import Sink
@@ -38,9 +39,9 @@ def test_a_segment_and_its_parts_are_one_copy() -> None:
         for part in segment.parts:
             assert isinstance(part.data, memoryview)
             assert part.data.obj is segment.data
-    state = segmenter.state()
+    state = SegmenterState.of(segmenter)
     assert state is not None
-    again = Segmenter.of(state, studio.mount)
+    again = state.segmenter(studio.mount)
     assert [each.data for each in again.listed] == [each.data for each in segmenter.listed]
 
 

@@ -230,9 +230,10 @@ def test_another_process_goes_on_at_the_same_byte(codec: str) -> None:
     for _ in range(17):
         studio.play(0.7)
         catch_up(here)
-    state = here.state()
+    state = SegmenterState.of(here)
     assert state is not None
-    there = Segmenter.of(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SegmenterState), studio.mount)
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SegmenterState)
+    there = told.segmenter(studio.mount)
     for _ in range(17):
         studio.play(0.7)
         catch_up(here)

@@ -120,7 +120,7 @@ async def test_a_live_hour_in_a_window_of_an_hour(tmp_path: Path, monkeypatch: p
 
 
 async def test_what_the_ring_holds_is_there_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("castd.segments.segmenter.STEP_BYTES", 20_000)
+    monkeypatch.setattr("castd.segments.reading.STEP_BYTES", 20_000)
     studio = Studio()
     studio.mount.reconfigure(replace(studio.mount.settings, ring_seconds=400.0))
     studio.play(100)
@@ -172,14 +172,14 @@ async def test_another_process_goes_on_in_the_same_file(tmp_path: Path) -> None:
     for _ in range(3):
         studio.play(4)
         catch_up(here)  # some of it is to be put by yet
-    state = here.state()
+    state = SegmenterState.of(here)
     assert state is not None
     assert here.held.spool is not None
     assert sum(len(part.data) for each in state.segments for part in each.parts) < 90_000
     told = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=SegmenterState)
     assert told.spool is not None
     theirs = Spool(os.dup(here.held.spool.descriptor), told.spool_bytes, told.spool)
-    there = Segmenter.of(told, studio.mount, theirs)
+    there = told.segmenter(studio.mount, theirs)
     before = {each.number: await content(here, each) for each in here.held if each.complete}
     here.close()
     for _ in range(40):
@@ -201,9 +201,9 @@ async def test_one_whose_spool_did_not_come_with_it(tmp_path: Path) -> None:
         studio.play(4)
         catch_up(here)
         await put_all_by(here)
-    state = here.state()
+    state = SegmenterState.of(here)
     assert state is not None
-    there = Segmenter.of(state, studio.mount)
+    there = state.segmenter(studio.mount)
     here.close()
     studio.play(4)
     catch_up(there)

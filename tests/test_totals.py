@@ -46,7 +46,7 @@ async def test_ten_thousand_mounts_that_are_not_there_leave_nothing_behind() -> 
     async with bench() as castd:
         stream, _ = trio.testing.memory_stream_pair()
         refused: Counter[int] = Counter()
-        for number in range(1000):
+        for number in range(5000):  # what is kept of some addresses and paths is full then
             await ask_for(castd, stream, f"/before-{number}", refused)
         gc.collect()
         before = sys.getallocatedblocks()
@@ -54,7 +54,7 @@ async def test_ten_thousand_mounts_that_are_not_there_leave_nothing_behind() -> 
             await ask_for(castd, stream, f"/nothing-{number}", refused)
         gc.collect()
         assert sys.getallocatedblocks() - before < 1000
-        assert refused == {404: 11_000}
+        assert refused == {404: 15_000}
         assert not castd.server.registry.mounts
 
 

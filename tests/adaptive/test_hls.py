@@ -477,6 +477,7 @@ async def test_whoever_waits_is_let_go_when_nothing_comes(autojump_clock: MockCl
         segmenter = castd.server.segmenters.of(mount)
         all_but_the_last_frame = len(aac()) - 1000
         await until(lambda: segmenter.reading.position == mount.ring.head > all_but_the_last_frame)
+        await trio.sleep(1)  # for what is still on its way
         number, part = segmenter.next_part
         begun = trio.current_time()
         reply = await get(castd, f"/live/hls/{segmenter.session}-{number}.{part}.m4s")

@@ -133,6 +133,7 @@ class Server:
         self.predecessor = predecessor
         self._command = command
         self._stop = trio.Event()
+        self._failed_chores: set[int] = set()
         self._upgrading = False
         self.current = current = Current(config)
         self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
@@ -510,17 +511,35 @@ class Server:
                 if not lacks_resources(error):
                     raise
                 warn_rarely(f"it cannot be seen whether files changed: {error or 'no memory'}")
-            self.bans.forget_expired()
             if self.bans.unsaved and trio.current_time() >= bans_due:
                 bans_due = trio.current_time() + SAVE_AGAIN_SECONDS
                 await self._save_bans()
-            self.fallbacks.settle_all()
-            self.pump.end_overdue(self.registry.clock.monotonic())
-            self.pump.remind()
-            self.sessions.tidy()
-            self.segmenters.tidy()
-            for mount in self.registry.reap():
-                log.info("%s: closed, its source did not return", mount.name)
+            self._do_chores()
+
+    def _do_chores(self) -> None:
+        """What is due every now and then; what goes wrong with one costs nobody else anything."""
+        chores: tuple[Callable[[], None], ...] = (
+            self.bans.forget_expired,
+            self.fallbacks.settle_all,
+            lambda: self.pump.end_overdue(self.registry.clock.monotonic()),
+            self.pump.remind,
+            self.sessions.tidy,
+            self.segmenters.tidy,
+            self._reap,
+        )
+        for at, chore in enumerate(chores):
+            try:
+                chore()
+            except Exception:
+                if at not in self._failed_chores:
+                    log.exception(
+                        "one of the server's chores fails; it is tried again and again, and not told any more"
+                    )
+                self._failed_chores.add(at)
+
+    def _reap(self) -> None:
+        for mount in self.registry.reap():
+            log.info("%s: closed, its source did not return", mount.name)
 
     async def _save_bans(self) -> None:
         try:

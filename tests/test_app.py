@@ -16,7 +16,7 @@ from castd.app import Server
 from castd.config import Config, Delivery, Limits, Listen
 from castd.errors import ConfigError
 from castd.mount.party import Goodbye
-from tests.support import ADMIN, SECRETS, Client, Serving, configured, frames, head, until
+from tests.support import ADMIN, SECRETS, Client, Serving, configured, frames, head, serving, until
 
 
 @asynccontextmanager
@@ -114,6 +114,24 @@ async def test_a_stop_waits_for_no_follower_of_stats() -> None:
         terminate()
         await ended.wait()
         assert trio.current_time() - begun < 30
+
+
+async def test_a_chore_that_fails_costs_nobody_else_anything(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving() as castd:
+        done: list[str] = []
+
+        def fail() -> None:
+            done.append("failed")
+            raise KeyError("chore")
+
+        monkeypatch.setattr(castd.server.pump, "remind", fail)
+        monkeypatch.setattr(castd.server.sessions, "tidy", lambda: done.append("tidy"))
+        await until(lambda: done.count("tidy") > 1)
+        assert done.count("failed") > 1
+        assert (await castd.ask(head("GET", "/healthz"))).status == 200
+    assert sum("one of the server's chores fails" in each for each in caplog.messages) == 1
 
 
 async def test_a_second_signal_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from castd.adaptive import dash
-from castd.http.messages import quote_mount
+from castd.errors import ClientError
+from castd.http.messages import ANY_ORIGIN, quote_mount
 from castd.wire import mpd
 from castd.wire.fmp4 import ID3_SCHEME
 
@@ -29,9 +30,13 @@ def manifest(name: str, segmenters: Sequence[Segmenter]) -> bytes:
     Args:
         name: of the group.
         segmenters: of its mounts, the one that a player may begin with first; each has a segment, in MP4.
+
+    Raises:
+        ClientError: 404: these are no group any more, by a new configuration.
     """
     unison = segmenters[0].unison
-    assert unison is not None
+    if unison is None:
+        raise ClientError(404, "there is no such group any more", (ANY_ORIGIN,))
     unison.watch(segmenters[0].mount.clock.monotonic())
     listed = {each: each.listed for each in segmenters}
     newest = max(segments[-1].wall + segments[-1].seconds for segments in listed.values())

@@ -167,9 +167,13 @@ class Held:
 
         Args:
             first: number of the first listed.
-            spool: None if there is none; what lies there is lost then.
+            spool: None if there is none; what lies there is lost then, and what is older, as numbers have no gaps.
         """
-        self._segments.extend(each for each in segments if each.place is None or spool is not None)
+        for each in segments:
+            if each.place is not None and spool is None:
+                self._segments.clear()
+            else:
+                self._segments.append(each)
         if not self._segments:
             return
         self.spool, oldest = spool, self._segments[0]

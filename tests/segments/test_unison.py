@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from castd.adaptive import group_manifest, playlists
 from castd.config import Group
+from castd.errors import ClientError
 from castd.segments.segmenter_state import SegmenterState
 from castd.segments.segmenters import AWAY_SECONDS, Segmenters, united
 from tests import hls, mpd
@@ -120,6 +121,15 @@ def test_a_source_that_returns_begins_a_period_everywhere() -> None:
     assert found == sent[at : at + len(found)], "the other one lost nothing"
     ensemble.play(60)
     assert [len(each) for each in ensemble.check().values()] == [2]
+
+
+def test_a_group_that_is_none_any_more() -> None:
+    ensemble = Ensemble()
+    ensemble.begin()
+    ensemble.play(30)
+    ensemble[0].unison = None
+    with pytest.raises(ClientError, match="there is no such group any more"):
+        group_manifest.manifest("/radio", [ensemble[0], ensemble[1]])
 
 
 def test_one_that_is_away_is_left_out_and_comes_back() -> None:

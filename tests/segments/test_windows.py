@@ -203,11 +203,15 @@ async def test_one_whose_spool_did_not_come_with_it(tmp_path: Path) -> None:
         await put_all_by(here)
     state = SegmenterState.of(here)
     assert state is not None
+    # one could not be put by between two that were
+    state.segments[0] = msgspec.structs.replace(state.segments[0], place=None, parts=state.segments[-1].parts)
     there = state.segmenter(studio.mount)
     here.close()
     studio.play(4)
     catch_up(there)
     assert all(each.place is None for each in there.held)
+    numbers = [each.number for each in there.held]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     hls.check(hls.parse(playlists.media(there, skip=False)))
 
 

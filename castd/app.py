@@ -26,6 +26,7 @@ from castd.access.authorise import Gate
 from castd.access.bans import Bans
 from castd.access.url_auth import UrlAuths
 from castd.adaptive.dash import Dash
+from castd.adaptive.group_members import Members
 from castd.adaptive.groups import Groups
 from castd.adaptive.hls import Hls
 from castd.adaptive.outputs import Outputs
@@ -60,7 +61,7 @@ from castd.delivery.poller import Poller
 from castd.delivery.pump import Pump
 from castd.delivery.rewinds import Rewinds
 from castd.delivery.room import Room
-from castd.errors import ConfigError, lacks_resources
+from castd.errors import ConfigError, is_of_the_machine, lacks_resources
 from castd.front import FrontDoor
 from castd.http.connection import SHOUTCAST, SHOUTCAST_PATH
 from castd.http.routes import Need, Route, Router
@@ -71,7 +72,7 @@ from castd.ingest.recorder import Recorders
 from castd.ingest.relays import Relays
 from castd.ingest.shoutcast import Shoutcast
 from castd.levels.supervisor import Levels
-from castd.log import warn_rarely
+from castd.log import Repeats, warn_rarely
 from castd.log_tail import LogTail
 from castd.mount.aliases import Aliases
 from castd.mount.mount import Clock
@@ -110,6 +111,9 @@ SAVE_AGAIN_SECONDS = 10.0
 """After bans could not be written to the disk."""
 
 JANITOR_SECONDS = 1.0
+
+FAILED_AGAIN_SECONDS = 3600.0
+"""For a chore that fails each time one traceback in so long."""
 """How often mounts are looked for whose source stayed away."""
 
 
@@ -133,7 +137,7 @@ class Server:
         self.predecessor = predecessor
         self._command = command
         self._stop = trio.Event()
-        self._failed_chores: set[int] = set()
+        self._failed_chores = Repeats(FAILED_AGAIN_SECONDS)
         self._upgrading = False
         self.current = current = Current(config)
         self.registry = Registry(current, Clock(monotonic=trio.current_time, wall=time.time))
@@ -186,10 +190,9 @@ class Server:
         self.gate.holder = self.sessions.holder
         self._listening = Route(("GET", "HEAD"), "*", Need.LISTEN, self.listeners.listen, mount_of=self.listeners.mount)
         outputs = Outputs(current, aliases, self.segmenters, self.sessions, self.renditions.summon)
-        self.groups = Groups(
-            current, self.registry, outputs, self.segmenters, self.sessions, self.renditions.summon,
-            self._may_listen,
-        )  # fmt: skip
+        summon = self.renditions.summon
+        members = Members(current, self.registry, outputs, self.segmenters, summon, self._may_listen)
+        self.groups = Groups(current, self.registry, members, outputs, self.segmenters, self.sessions, summon)
         self.intake = Intake(self.current, self.registry, self.records)
         self.router = Router(self._routes(aliases, playlists, outputs))
         self.front = FrontDoor(
@@ -530,12 +533,9 @@ class Server:
         for at, chore in enumerate(chores):
             try:
                 chore()
-            except Exception:
-                if at not in self._failed_chores:
-                    log.exception(
-                        "one of the server's chores fails; it is tried again and again, and not told any more"
-                    )
-                self._failed_chores.add(at)
+            except Exception:  # a bug
+                if (left_out := self._failed_chores.admit(at, trio.current_time())) is not None:
+                    log.exception("one of the server's chores failed (and %d times before)", left_out)
 
     def _reap(self) -> None:
         for mount in self.registry.reap():
@@ -545,7 +545,7 @@ class Server:
         try:
             await self.bans.save()
         except Exception as error:
-            if not isinstance(error, OSError) and not lacks_resources(error):
+            if not is_of_the_machine(error):
                 raise
             warn_rarely(f"bans cannot be kept over a restart: {error or 'no memory'}")
 

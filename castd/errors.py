@@ -50,6 +50,11 @@ class FramingError(CastdError):
     """The encoder's stream breaks a bound its format sets; the source is dropped with this message."""
 
 
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error tells of a disk, a network or a lack of resources, and of no bug."""
+    return isinstance(error, OSError) or lacks_resources(error)
+
+
 def lacks_resources(error: BaseException) -> bool:
     """Whether an error only says that there is no descriptor, memory or thread left: it costs whoever wanted one, and
     passes. A group of errors does if each of them does."""

@@ -17,7 +17,6 @@ import trio
 
 from castd.adaptive import group_manifest, playlists
 from castd.adaptive.dash import MANIFEST
-from castd.adaptive.group_members import Members
 from castd.adaptive.hls import FIRST, redirect
 from castd.adaptive.outputs import NOT_KEPT, SHARED, shared
 from castd.adaptive.sessions import TOKEN, claim_of
@@ -30,14 +29,14 @@ from castd.wire import m3u8, mpd
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from castd.adaptive.group_members import Member
+    from castd.adaptive.group_members import Member, Members
     from castd.adaptive.outputs import Outputs
     from castd.adaptive.session import Session
     from castd.adaptive.sessions import Sessions
     from castd.config import Current
     from castd.http.connection import Exchange
     from castd.http.messages import Request
-    from castd.http.routes import Call, Grant
+    from castd.http.routes import Call
     from castd.mount.mount import Mount
     from castd.mount.registry import Registry
     from castd.segments.segmenter import Segmenter
@@ -55,18 +54,17 @@ class Groups:
 
     Args:
         summon: has a mount that is pulled on demand pulled, and says whether it is there.
-        may_listen: what a request is granted at a mount; raises ClientError.
     """
 
     def __init__(
         self,
         current: Current,
         registry: Registry,
+        members: Members,
         outputs: Outputs,
         segmenters: Segmenters,
         sessions: Sessions,
         summon: Callable[[str], Awaitable[bool]],
-        may_listen: Callable[[Request, str], Awaitable[Grant]],
     ) -> None:
         self._current = current
         self._registry = registry
@@ -74,7 +72,7 @@ class Groups:
         self._segmenters = segmenters
         self._sessions = sessions
         self._summon = summon
-        self._members = Members(current, registry, outputs, segmenters, summon, may_listen)
+        self._members = members
         self._manifests: dict[tuple[str, ...], tuple[object, playlists.Text]] = {}
 
     # The first answers

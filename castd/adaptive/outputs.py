@@ -8,7 +8,7 @@ import trio
 
 from castd.access.bans import refuse_unlisted
 from castd.adaptive.playlists import BLOCK_TARGETS, Kept, place
-from castd.errors import ClientError, lacks_resources
+from castd.errors import ClientError, is_of_the_machine
 from castd.http.conditions import NOT_MODIFIED, OK, Validators, outcome, takes_gzip
 from castd.http.messages import ANY_ORIGIN, Response
 from castd.log import warn_rarely
@@ -233,7 +233,7 @@ async def _whole(segmenter: Segmenter, segment: Segment | None) -> bytes | OldSe
     try:
         return await segmenter.held.read(segment)
     except Exception as error:
-        if not isinstance(error, OSError) and not lacks_resources(error):
+        if not is_of_the_machine(error):
             raise
         warn_rarely(f"{segmenter.mount.name}: old segments cannot be read: {error or 'no memory'}")
         raise ClientError(503, "the disk does not give it", (("Retry-After", "5"), ANY_ORIGIN)) from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.errors import lacks_resources
+from castd.errors import is_of_the_machine, lacks_resources
 from castd.mount.rewind import GRAIN_BYTES, Marks, RewindFile, marks_of
 from castd.mount.ring import write_at
 
@@ -235,7 +235,7 @@ class Rewinds:
         try:
             await trio.to_thread.run_sync(work, limiter=_disk)
         except Exception as error:
-            if not isinstance(error, OSError) and not lacks_resources(error):
+            if not is_of_the_machine(error):
                 raise
             self._complain(name, f"{otherwise}: {error or 'no memory'}")
         else:

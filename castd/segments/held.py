@@ -13,7 +13,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from castd.errors import lacks_resources
+from castd.errors import is_of_the_machine
 from castd.segments.old_segment import PIECE_BYTES, OldSegment
 from castd.segments.spool import CHUNK_BYTES, SpoolFull
 
@@ -346,7 +346,7 @@ class Held:
                 self._make_room()
             return True
         except Exception as error:
-            if not isinstance(error, OSError) and not lacks_resources(error):
+            if not is_of_the_machine(error):
                 raise
             if spool is self.spool:
                 self.fail(str(error) or "no memory")

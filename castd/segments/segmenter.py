@@ -235,7 +235,7 @@ class Segmenter:
         if entry is None:
             return False
         self.reading.begin(entry)
-        self._skips = lies_within(self.mount, self.lengths, entry)
+        self._skips, self._passing = lies_within(self.mount, self.lengths, entry), None
         return True
 
     def _ready(self) -> bool:

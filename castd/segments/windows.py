@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from castd.errors import lacks_resources
+from castd.errors import is_of_the_machine
 from castd.segments.muxers import offered
 from castd.segments.spool import Spool
 
@@ -92,7 +92,7 @@ class Windows:
         try:
             spool = await Spool.open(self._current.config.server.state_dir, segmenter.held.spool_bytes)
         except Exception as error:
-            if not isinstance(error, OSError) and not lacks_resources(error):
+            if not is_of_the_machine(error):
                 raise
             segmenter.held.fail(str(error) or "no memory")
             segmenter.hurry()

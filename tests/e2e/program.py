@@ -97,6 +97,20 @@ class Program:
     async def wait(self) -> int:
         return await self.process.wait()
 
+    async def accepts(self, port: int) -> bool:
+        """Whether it takes connections at a port of 127.0.0.1.
+
+        Raises:
+            AssertionError: it ended.
+        """
+        assert self.running, self.text()
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+        except OSError:
+            return False
+        await trio.aclose_forcefully(stream)
+        return True
+
     def text(self) -> str:
         """All it has printed so far."""
         printed = self.output.read_text(errors="replace")

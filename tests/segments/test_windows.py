@@ -158,6 +158,7 @@ async def test_one_who_does_not_want_to_wait(tmp_path: Path) -> None:
     assert segmenter.ready
     assert segmenter.session != session
     assert sum(each.seconds for each in segmenter.listed) < 30
+    assert segmenter.listed[0].wall % segmenter.segment_seconds < 0.1, "a whole one"
     segmenter.hurry()
     assert segmenter.ready, "that is for those who have not begun"
 

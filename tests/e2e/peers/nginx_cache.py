@@ -10,8 +10,6 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import trio
-
 from tests.e2e.peers.icecast import free_port
 from tests.e2e.program import Program, until
 
@@ -71,20 +69,11 @@ class NginxCache:
         self._program = Program(command, self._log, unprivileged=True)
         await self._program.__aenter__()
         try:
-            await until(self._ready, seconds=READY_SECONDS, what="nginx")
+            await until(lambda: self._program.accepts(self._port), seconds=READY_SECONDS, what="nginx")
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
         return self
-
-    async def _ready(self) -> bool:
-        assert self._program.running, self._program.text()
-        try:
-            stream = await trio.open_tcp_stream("127.0.0.1", self._port)
-        except OSError:
-            return False
-        await trio.aclose_forcefully(stream)
-        return True
 
     @property
     def answered(self) -> int:

@@ -13,8 +13,6 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-import trio
-
 from tests.e2e.peers.icecast import free_port
 from tests.e2e.program import Program, until
 
@@ -157,20 +155,12 @@ class Proxy:
         self._program = Program([*command, config], self._log, environment=home, unprivileged=True)
         await self._program.__aenter__()
         try:
-            await until(self._ready, seconds=READY_SECONDS, what=self._name)
+            port = int(self._values["http"])
+            await until(lambda: self._program.accepts(port), seconds=READY_SECONDS, what=self._name)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
         return self
-
-    async def _ready(self) -> bool:
-        assert self._program.running, self._program.text()
-        try:
-            stream = await trio.open_tcp_stream("127.0.0.1", int(self._values["http"]))
-        except OSError:
-            return False
-        await trio.aclose_forcefully(stream)
-        return True
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
